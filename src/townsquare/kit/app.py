@@ -1,0 +1,143 @@
+"""`create_app`: one service as an ASGI app. How it is hosted is somebody else's choice (`townsquare.hosting`)."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from litestar import Litestar
+from litestar.types import ControllerRouterHandler, Receive, Scope, Send
+
+from townsquare.kit import keys
+from townsquare.kit.context import Context
+from townsquare.kit.database import Database, dsn_for
+from townsquare.kit.dependencies import provided_by
+from townsquare.kit.errors import EXCEPTION_HANDLERS
+from townsquare.kit.identity import Verifier
+from townsquare.kit.jobs import Job, JobContext, JobRunner
+from townsquare.kit.logs import get_logger
+from townsquare.kit.metrics import Metrics
+from townsquare.kit.openapi import service_openapi
+from townsquare.kit.operations import operation_routes
+from townsquare.kit.outbox import Outbox
+from townsquare.kit.personal_tokens import exchange_through
+from townsquare.kit.readers import Reader, ReaderRunner
+from townsquare.kit.requests import RequestLayer
+from townsquare.kit.retention import RETENTION_JOBS
+from townsquare.kit.upstream import Upstream
+from townsquare.settings import Settings
+
+PLATFORM_SCHEMA = Path(__file__).parent / "schema"
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What a service consists of; each service's `service.py` has one."""
+
+    name: str
+    schema: Path
+    routes: Sequence[ControllerRouterHandler]
+    jobs: Sequence[Job] = ()
+    readers: Sequence[Reader] = ()
+    signs_tokens: bool = False
+
+    @property
+    def schemas(self) -> tuple[Path, Path]:
+        """The folders of migrations, in order: what every service has, then its own."""
+        return PLATFORM_SCHEMA, self.schema
+
+
+class ServiceApp:
+    """A service's ASGI app; `running()` is its lifespan: database, outbox, jobs and readers."""
+
+    def __init__(self, definition: Definition, context: Context, *, background: bool) -> None:
+        self.definition = definition
+        self.context = context
+        self.readers = [self._runner(reader) for reader in definition.readers] if background else []
+        self._background = background
+        self._log = get_logger(definition.name)
+        self.framework = Litestar(
+            [*definition.routes, *operation_routes(definition, context, self.readers)],
+            dependencies=provided_by(context),
+            exception_handlers=EXCEPTION_HANDLERS,
+            openapi_config=service_openapi(definition.name),
+            request_max_body_size=context.settings.max_body,
+            logging_config=None,
+        )
+        self._requests = RequestLayer(self.framework, context)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; the edge has already said who asks."""
+        await self._requests(scope, receive, send)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open what the service needs, run its background work, and close all in reverse."""
+        context = self.context
+        await context.database.open()
+        await context.outbox.open()
+        tasks = [asyncio.create_task(work, name=name) for name, work in self._work()]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for reader in self.readers:
+                await reader.release()
+            await context.outbox.close()
+            await context.database.close()
+
+    def _work(self) -> list[tuple[str, Coroutine[object, object, None]]]:
+        if not self._background:
+            return []
+        runner = JobRunner(
+            self.context.database.dsn,
+            [*RETENTION_JOBS, *self.definition.jobs],
+            JobContext(self.context.database, self.context.settings, get_logger(f"{self.definition.name}.jobs")),
+        )
+        name = self.definition.name
+        return [(f"{name}-jobs", runner.run())] + [(f"{name}-reader", reader.run()) for reader in self.readers]
+
+    def _runner(self, reader: Reader) -> ReaderRunner:
+        owner = f"{socket.gethostname()}/{self.context.worker}"
+        return ReaderRunner(reader, self.context.database, self.context.upstreams[reader.source], owner)
+
+
+def create_app(
+    definition: Definition,
+    settings: Settings,
+    *,
+    server: str,
+    upstreams: Mapping[str, Upstream],
+    metrics: Metrics,
+    worker: int = 0,
+    background: bool = True,
+) -> ServiceApp:
+    """Make a service's app.
+
+    `server` is the PostgreSQL server's address without a database, `upstreams` the other services by name (it may be
+    filled until the app runs). With `background` the process also runs the service's jobs and readers.
+    """
+    database = Database(
+        dsn_for(server, definition.name),
+        size=settings.pool_size,
+        pooler=settings.database_pooler,
+        deadline=settings.request_deadline,
+        name=f"townsquare-{definition.name}",
+    )
+    context = Context(
+        name=definition.name,
+        settings=settings,
+        database=database,
+        outbox=Outbox(database),
+        verifier=Verifier(keys.public_keys(settings.data), exchange_through(upstreams)),
+        request_metrics=metrics.add_service(definition.name),
+        sources=frozenset(reader.source for reader in definition.readers),
+        upstreams=upstreams,
+        worker=worker,
+        signing_key=keys.signing_key(settings.data) if definition.signs_tokens else None,
+    )
+    return ServiceApp(definition, context, background=background)

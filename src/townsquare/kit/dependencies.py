@@ -1,0 +1,67 @@
+"""What a handler may ask for by name: who asks, the database, the transaction, the service's context.
+
+`viewer` may be nobody, `person` is somebody (else 401), `account` is somebody who signed in directly (a personal token
+may not touch the account itself), `write` is the transaction of an unsafe request.
+"""
+
+from typing import Annotated, TypeAlias
+
+from litestar.di import Provide
+from litestar.params import Dependency
+
+from townsquare.kit.calls import call_of
+from townsquare.kit.context import Context
+from townsquare.kit.database import Database
+from townsquare.kit.errors import AnyRequest
+from townsquare.kit.identity import Viewer
+from townsquare.kit.problems import Problem
+from townsquare.kit.writes import Write
+
+_AS_IS = Dependency(skip_validation=True)
+
+MaybeViewer: TypeAlias = Annotated[Viewer | None, _AS_IS]
+SignedIn: TypeAlias = Annotated[Viewer, _AS_IS]
+Db: TypeAlias = Annotated[Database, _AS_IS]
+Transaction: TypeAlias = Annotated[Write, _AS_IS]
+Ctx: TypeAlias = Annotated[Context, _AS_IS]
+
+
+def viewer(request: AnyRequest) -> Viewer | None:
+    """Return who asks, or None."""
+    return call_of(request.scope).viewer
+
+
+def person(request: AnyRequest) -> Viewer:
+    """Return who asks; raises the 401 problem `unauthenticated`."""
+    asking = call_of(request.scope).viewer
+    if asking is None:
+        raise Problem("unauthenticated", headers={"WWW-Authenticate": "Bearer"})
+    return asking
+
+
+def account(request: AnyRequest) -> Viewer:
+    """Return who asks, signed in without a personal token; raises `unauthenticated` or `insufficient_scope`."""
+    asking = person(request)
+    if not asking.signed_in:
+        raise Problem("insufficient_scope", "A personal token cannot do this; sign in.")
+    return asking
+
+
+def write(request: AnyRequest) -> Write:
+    """Return the request's transaction."""
+    transaction = call_of(request.scope).write
+    if transaction is None:
+        raise RuntimeError("a safe request has no transaction")
+    return transaction
+
+
+def provided_by(context: Context) -> dict[str, Provide]:
+    """Return the dependencies of one service's handlers."""
+    return {
+        "viewer": Provide(viewer, sync_to_thread=False),
+        "person": Provide(person, sync_to_thread=False),
+        "account": Provide(account, sync_to_thread=False),
+        "write": Provide(write, sync_to_thread=False),
+        "db": Provide(lambda: context.database, sync_to_thread=False),
+        "context": Provide(lambda: context, sync_to_thread=False),
+    }

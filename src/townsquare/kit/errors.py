@@ -1,0 +1,90 @@
+"""Whatever goes wrong in a handler, as a problem; the last resort is a 500 that says nothing and logs everything."""
+
+from http import HTTPStatus
+from typing import Any
+
+import asyncpg
+from litestar import Request, Response
+from litestar.exceptions import (
+    ClientException,
+    HTTPException,
+    MethodNotAllowedException,
+    NotFoundException,
+    SerializationException,
+    ValidationException,
+)
+from litestar.types import ExceptionHandlersMap
+
+from townsquare.kit.calls import call_of
+from townsquare.kit.database import DatabaseUnavailable
+from townsquare.kit.logs import get_logger
+from townsquare.kit.problems import MEDIA_TYPE, Code, FieldError, Problem, not_found, unavailable
+
+AnyRequest = Request[Any, Any, Any]
+_BY_STATUS: dict[int, Code] = {400: "malformed_request", 413: "too_large", 415: "unsupported_media_type"}
+_BAD_TEXT = (asyncpg.DataError, UnicodeError, asyncpg.exceptions.UntranslatableCharacterError)
+
+
+def to_problem(error: Exception) -> Problem:
+    """Say what an exception means to the caller."""
+    match error:
+        case Problem():
+            return error
+        case DatabaseUnavailable():
+            return unavailable("The database does not answer right now; nothing was changed.")
+        case ValidationException():
+            return _validation(error)
+        case NotFoundException():
+            return not_found()
+        case MethodNotAllowedException():
+            return Problem("method_not_allowed", headers=dict(error.headers or {}))
+        case SerializationException() | ClientException():
+            return Problem(_BY_STATUS.get(getattr(error, "status_code", 400), "malformed_request"), _said(error))
+        case RecursionError():
+            return Problem("malformed_request", "The JSON is nested too deeply.")
+        case _ if isinstance(error, _BAD_TEXT):
+            return Problem("invalid", "A text holds characters that cannot be stored, such as NUL.")
+        case HTTPException() if error.status_code in _BY_STATUS:
+            return Problem(_BY_STATUS[error.status_code], error.detail)
+        case _:
+            return Problem("internal")
+
+
+def _said(error: Exception) -> str:
+    detail = getattr(error, "detail", "") or str(error)
+    return detail if isinstance(detail, str) else ""
+
+
+def _validation(error: ValidationException) -> Problem:
+    extra = error.extra if isinstance(error.extra, list) else []
+    errors = [FieldError(_pointer(item), str(item.get("message", ""))) for item in extra if isinstance(item, dict)]
+    if any(item.get("source") == "path" for item in extra if isinstance(item, dict)):
+        return not_found()
+    return Problem("invalid", errors[0].detail if errors else _said(error), errors=errors)
+
+
+def _pointer(item: dict[str, Any]) -> str:
+    key = str(item.get("key", ""))
+    source = str(item.get("source", "body"))
+    if source in ("query", "header", "cookie"):
+        return ("?" if source == "query" else "/") + key
+    return "/" + key.replace(".", "/").replace("[", "/").replace("]", "") if key else ""
+
+
+def answer_error(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """Litestar's exception handler for everything."""
+    problem = to_problem(error)
+    call = call_of(request.scope)
+    if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        get_logger("request").error(
+            "unhandled error", exc_info=error, method=request.method, request_id=call.id
+        )
+    return Response(
+        problem.body(request.url.path, call.id),
+        status_code=problem.status,
+        media_type=MEDIA_TYPE.decode(),
+        headers=problem.headers,
+    )
+
+
+EXCEPTION_HANDLERS: ExceptionHandlersMap = {Exception: answer_error}

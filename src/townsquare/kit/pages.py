@@ -1,0 +1,77 @@
+"""Lists in pages: an opaque cursor that names the last row seen, so that a list is stable while rows are added.
+
+A cursor is base64url of a JSON array of sort keys. It is no secret and grants nothing: what a viewer may see is decided in
+the query. A cursor that was not made here is answered with 422.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import Annotated, Generic, TypeAlias, TypeVar
+from urllib.parse import urlencode
+from uuid import UUID
+
+import msgspec
+from litestar import Request, Response
+from litestar.params import Parameter
+from msgspec import Struct
+
+from townsquare.kit.problems import invalid
+
+T = TypeVar("T")
+R = TypeVar("R")
+K = TypeVar("K")
+
+Limit: TypeAlias = Annotated[int, Parameter(ge=1, le=100, description="How many items at most.")]
+CursorText: TypeAlias = Annotated[
+    str | None, Parameter(max_length=400, description="`next_cursor` of the page before.")
+]
+DEFAULT_LIMIT = 20
+
+
+class Page(Struct, Generic[T], frozen=True):
+    """One page of a list; `next_cursor` is null on the last."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+def encode_cursor(*keys: object) -> str:
+    """Make the cursor that stands behind the row with these sort keys."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(keys)).rstrip(b"=").decode()
+
+
+def decode_cursor(cursor: str | None, keys: type[K]) -> K | None:
+    """Read a cursor as the tuple type `keys`, for example `tuple[UUID]`; raises the 422."""
+    if cursor is None:
+        return None
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        return msgspec.json.decode(raw, type=keys)
+    except (binascii.Error, ValueError, msgspec.MsgspecError, RecursionError):
+        raise invalid("?cursor", "This cursor was not made by this list.") from None
+
+
+def after_id(cursor: str | None) -> UUID | None:
+    """Read the cursor of a list that is sorted by id alone."""
+    keys = decode_cursor(cursor, tuple[UUID])
+    return None if keys is None else keys[0]
+
+
+def page_of(
+    rows: Sequence[R], limit: int, item: Callable[[R], T], keys: Callable[[R], tuple[object, ...]]
+) -> Page[T]:
+    """Make a page from rows that were read with `LIMIT limit + 1`: the one too many says that there is more."""
+    shown = rows[:limit]
+    more = len(rows) > limit
+    return Page([item(row) for row in shown], encode_cursor(*keys(shown[-1])) if more else None)
+
+
+def answer_page(request: "Request[object, object, object]", page: Page[T]) -> Response[Page[T]]:
+    """Answer a page with its `Link: <...>; rel="next"` header (RFC 8288)."""
+    if page.next_cursor is None:
+        return Response(page)
+    query = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+    query.append(("cursor", page.next_cursor))
+    prefix = request.scope.get("root_path", "")
+    return Response(page, headers={"Link": f'<{prefix}{request.url.path}?{urlencode(query)}>; rel="next"'})

@@ -1,0 +1,39 @@
+"""Personal tokens (`pat_...`) at services that do not own accounts: exchanged for an access token, and remembered with it."""
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Struct
+
+from townsquare.kit.identity import Exchange
+from townsquare.kit.problems import Problem
+from townsquare.kit.upstream import Upstream
+
+OWNER_OF_ACCOUNTS = "users"
+EXCHANGE_PATH = "/tokens/exchange"
+
+
+class ExchangeRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a service asks the owner of accounts."""
+
+    token: str
+
+
+class ExchangeAnswer(Struct, frozen=True):
+    """The access token that a personal token stands for."""
+
+    access_token: str
+
+
+def exchange_through(upstreams: Mapping[str, Upstream]) -> Exchange:
+    """Return the function that the verifier exchanges personal tokens with."""
+
+    async def exchange(token: str) -> str:
+        reply = await upstreams[OWNER_OF_ACCOUNTS].call(
+            "POST", EXCHANGE_PATH, body=msgspec.json.encode(ExchangeRequest(token)), timeout=5
+        )
+        if reply.status != 200:
+            raise Problem("invalid_token" if reply.status < 500 else "upstream_unavailable")
+        return msgspec.json.decode(reply.body, type=ExchangeAnswer).access_token
+
+    return exchange

@@ -1,0 +1,148 @@
+"""Readers of another service's outbox: each event takes effect exactly once.
+
+A reader keeps its checkpoint in its own database and moves it in the same transaction as what it derived. Of several
+processes of one service one holds the lease and reads; the lease is only thrift: the checkpoint's row lock makes it right.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import asyncpg
+import msgspec
+
+from townsquare.kit.clock import now
+from townsquare.kit.database import Connection, Database, DatabaseUnavailable
+from townsquare.kit.logs import get_logger
+from townsquare.kit.outbox import Event, EventBatch, Position
+from townsquare.kit.problems import Problem
+from townsquare.kit.upstream import Upstream
+
+BATCH = 500
+POLL_SECONDS = 5
+MAX_BACKOFF = 5.0
+TOKEN_WAIT_SECONDS = 1.0
+
+Apply = Callable[[Connection, Event], Awaitable[None]]
+
+REGISTER = "INSERT INTO event_checkpoints (source) VALUES ($1) ON CONFLICT DO NOTHING"
+
+LEASE = """
+UPDATE event_checkpoints SET leased_by = $2, leased_until = now() + interval '10 seconds'
+WHERE source = $1 AND (leased_by = $2 OR leased_until IS NULL OR leased_until < now())
+RETURNING xid::text AS xid, id
+"""
+
+UNLEASE = "UPDATE event_checkpoints SET leased_by = NULL, leased_until = NULL WHERE source = $1 AND leased_by = $2"
+
+LOCK = "SELECT xid::text AS xid, id FROM event_checkpoints WHERE source = $1 FOR UPDATE"
+
+ADVANCE = "UPDATE event_checkpoints SET xid = $2::text::xid8, id = $3, updated_at = now() WHERE source = $1"
+
+SEEN = "SELECT xid::text FROM event_checkpoints WHERE source = $1"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What one service derives from another's events: a function for each topic it cares for."""
+
+    source: str
+    topics: Mapping[str, Apply]
+
+
+class ReaderRunner:
+    """Follows one outbox for as long as the process lives."""
+
+    def __init__(self, reader: Reader, database: Database, upstream: Upstream, owner: str) -> None:
+        self._reader = reader
+        self._database = database
+        self._upstream = upstream
+        self._owner = owner
+        self._log = get_logger("reader")
+        self.lag_seconds = 0.0
+
+    async def run(self) -> None:
+        """Read and apply until cancelled; what fails is tried again, with back-off, and nothing is skipped."""
+        backoff = 0.1
+        while True:
+            try:
+                await self.step()
+                backoff = 0.1
+            except (DatabaseUnavailable, Problem, TimeoutError, OSError) as error:
+                self._log.warning("reader waits", source=self._reader.source, error_type=type(error).__name__)
+                backoff = await _pause(backoff)
+            except Exception as error:  # noqa: BLE001  (a reader never gives up and never skips)
+                self._log.error("event was not applied", source=self._reader.source, exc_info=error)
+                backoff = await _pause(backoff)
+
+    async def step(self, wait: float = POLL_SECONDS) -> int:
+        """Take one batch, waiting up to `wait` seconds for it; returns how many events were applied."""
+        position = await self._leased()
+        if position is None:
+            await asyncio.sleep(1)
+            return 0
+        batch = await self._fetch(position, wait)
+        if batch.items:
+            await self._apply(position, batch)
+        return len(batch.items)
+
+    async def release(self) -> None:
+        """Let another process read on at once."""
+        try:
+            await self._database.execute(UNLEASE, self._reader.source, self._owner)
+        except DatabaseUnavailable:
+            return  # the lease ends by itself
+
+    async def _leased(self) -> Position | None:
+        row = await self._database.fetchrow(LEASE, self._reader.source, self._owner)
+        if row is None:
+            await self._database.execute(REGISTER, self._reader.source)
+            row = await self._database.fetchrow(LEASE, self._reader.source, self._owner)
+        return None if row is None else _position(row)
+
+    async def _fetch(self, after: Position, wait: float) -> EventBatch:
+        target = f"/events?after={after}&limit={BATCH}&wait={wait}"
+        reply = await self._upstream.call("GET", target, timeout=wait + 10)
+        if reply.status != 200:
+            raise Problem("upstream_unavailable")
+        return msgspec.json.decode(reply.body, type=EventBatch)
+
+    async def _apply(self, expected: Position, batch: EventBatch) -> None:
+        async with self._database.transaction(deadline=60) as connection:
+            row = await connection.fetchrow(LOCK, self._reader.source)
+            if row is None or _position(row) != expected:
+                return  # another process was here first
+            for event in batch.items:
+                if (apply := self._reader.topics.get(event.topic)) is not None:
+                    await apply(connection, event)
+            after = _after(batch)
+            await connection.execute(ADVANCE, self._reader.source, str(after.xid), after.id)
+        created = datetime.fromisoformat(batch.items[-1].created_at)
+        self.lag_seconds = max(0.0, (now() - created.astimezone(UTC)).total_seconds())
+
+
+def _after(batch: EventBatch) -> Position:
+    last = Position.parse(batch.items[-1].position)
+    return max(last, Position(batch.horizon, 0)) if len(batch.items) < BATCH else last
+
+
+def _position(row: asyncpg.Record) -> Position:
+    return Position(int(row["xid"]), int(row["id"]))
+
+
+async def _pause(backoff: float) -> float:
+    await asyncio.sleep(backoff)
+    return min(backoff * 2, MAX_BACKOFF)
+
+
+async def wait_until_seen(database: Database, source: str, xid: int) -> None:
+    """Wait, for a second at most, until everything up to transaction `xid` of `source` has taken effect here."""
+    pause = 0.005
+    async with asyncio.timeout(TOKEN_WAIT_SECONDS):
+        while True:
+            seen = await database.fetchval(SEEN, source)
+            if seen is not None and int(str(seen)) > xid:
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.05)

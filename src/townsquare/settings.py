@@ -37,6 +37,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     public_url: str = "http://127.0.0.1:8000"
     """Where people reach the community; used in mails."""
 
+    upstream: str = "http://127.0.0.1:{port}"
+    """Where services on ports of their own are reached; may name `{service}` and `{port}`."""
+
     database_url: str | None = None
     """Any PostgreSQL 15 or later (`postgresql://...`, without a database's name); the embedded one when absent."""
     database_pooler: bool = False

@@ -2,7 +2,7 @@
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from litestar.types import Scope
+from litestar.types import Scope, Send
 
 from townsquare.kit.identity import Viewer
 from townsquare.kit.problems import Problem
@@ -12,16 +12,20 @@ from townsquare.kit.writes import Write
 class Call:
     """One request: its id, where it comes from, who asks, and the transaction of an unsafe one.
 
-    `internal` is true for a call between services, which alone opens internal paths.
+    `internal` is true for a call between services, which alone opens internal paths. `prefix` is what stands before
+    the service's own paths where the caller sees them (`/api/users` through the gateway).
     """
 
-    __slots__ = ("address", "id", "internal", "viewer", "write")
+    __slots__ = ("address", "id", "internal", "operator", "prefix", "viewer", "write")
 
-    def __init__(self, identifier: str, address: str, *, internal: bool, viewer: Viewer | None) -> None:
+    def __init__(self, identifier: str, address: str, *, internal: bool = False, operator: bool = False) -> None:
         self.id = identifier
         self.address = address
         self.internal = internal
-        self.viewer = viewer
+        self.operator = operator
+        """True for callers who may see metrics and the details of readiness: this machine, or by token."""
+        self.prefix = ""
+        self.viewer: Viewer | None = None
         self.write: Write | None = None
 
 
@@ -34,3 +38,11 @@ def internal_only(connection: "ASGIConnection[object, object, object, object]", 
     """Guard: hide a path from everybody but the other services."""
     if not call_of(connection.scope).internal:
         raise Problem("not_found")
+
+
+async def send_problem(problem: Problem, scope: Scope, send: Send) -> None:
+    """Answer a problem outside the framework."""
+    call = call_of(scope)
+    headers, body = problem.encoded(call.prefix + str(scope["path"]), call.id)
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -80,7 +80,7 @@ def answer_error(request: AnyRequest, error: Exception) -> Response[bytes]:
             "unhandled error", exc_info=error, method=request.method, request_id=call.id
         )
     return Response(
-        problem.body(request.url.path, call.id),
+        problem.body(call.prefix + request.url.path, call.id),
         status_code=problem.status,
         media_type=MEDIA_TYPE.decode(),
         headers=problem.headers,

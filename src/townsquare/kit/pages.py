@@ -16,6 +16,7 @@ from litestar import Request, Response
 from litestar.params import Parameter
 from msgspec import Struct
 
+from townsquare.kit.calls import call_of
 from townsquare.kit.problems import invalid
 
 T = TypeVar("T")
@@ -73,5 +74,5 @@ def answer_page(request: "Request[object, object, object]", page: Page[T]) -> Re
         return Response(page)
     query = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
     query.append(("cursor", page.next_cursor))
-    prefix = request.scope.get("root_path", "")
-    return Response(page, headers={"Link": f'<{prefix}{request.url.path}?{urlencode(query)}>; rel="next"'})
+    path = call_of(request.scope).prefix + request.url.path
+    return Response(page, headers={"Link": f'<{path}?{urlencode(query)}>; rel="next"'})

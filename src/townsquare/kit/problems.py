@@ -55,7 +55,7 @@ PROBLEMS: dict[Code, tuple[int, str]] = {
     "key_reused": (422, "This Idempotency-Key was used for another request"),
     "rate_limited": (429, "Too many requests"),
     "internal": (500, "Something went wrong on our side"),
-    "upstream_unavailable": (502, "The service behind this gateway cannot be reached"),
+    "upstream_unavailable": (503, "The service behind this gateway cannot be reached"),
     "unavailable": (503, "This cannot be answered right now"),
     "upstream_timeout": (504, "The service behind this gateway did not answer in time"),
 }
@@ -121,6 +121,14 @@ class Problem(Exception):
     def body(self, instance: str, request_id: str) -> bytes:
         """Return the encoded document."""
         return msgspec.json.encode(self.document(instance, request_id))
+
+
+    def encoded(self, instance: str, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """Return the answer's headers and body, ready to send."""
+        body = self.body(instance, request_id)
+        headers = [(b"content-type", MEDIA_TYPE), (b"content-length", str(len(body)).encode())]
+        headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        return headers, body
 
 
 def invalid(pointer: str, detail: str) -> Problem:

@@ -17,7 +17,7 @@ from townsquare.kit.errors import to_problem
 from townsquare.kit.idempotency import Answer, IdempotentCall
 from townsquare.kit.identity import SAFE_METHODS
 from townsquare.kit.logs import get_logger, log_request
-from townsquare.kit.problems import MEDIA_TYPE, Problem
+from townsquare.kit.problems import Problem
 from townsquare.kit.writes import Write
 
 _JSON = b"application/json"
@@ -94,11 +94,12 @@ class RequestLayer:
             problem = to_problem(error)
             if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
                 self._log.error("unhandled error", exc_info=error, request_id=call.id)
-            answer.problem(problem, str(scope["path"]), call.id)
+            answer.problem(problem, call.prefix + str(scope["path"]), call.id)
         finally:
             await write.rollback()
         if write.token is not None:
             answer.headers.append((b"consistency-token", write.token.encode()))
+        answer.headers = [_located(header, call.prefix) for header in answer.headers]
         await answer.flush(send)
         await send({"type": "http.response.body", "body": bytes(answer.body), "more_body": False})
 
@@ -152,10 +153,8 @@ class _Answer:
         self.headers.append((b"idempotency-replayed", b"true"))
 
     def problem(self, problem: Problem, path: str, identifier: str) -> None:
-        self.body = bytearray(problem.body(path, identifier))
-        self.status = problem.status
-        self.headers = [(b"content-type", MEDIA_TYPE), (b"content-length", str(len(self.body)).encode())]
-        self.headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+        headers, body = problem.encoded(path, identifier)
+        self.status, self.headers, self.body = problem.status, headers, bytearray(body)
 
     async def flush(self, send: Send) -> None:
         self.started = True
@@ -176,6 +175,12 @@ def _tag(answer: _Answer, body: bytes, if_none_match: bytes | None) -> None:
     if if_none_match is not None and matches(if_none_match.decode("latin-1"), tag, weak=True):
         answer.status = HTTPStatus.NOT_MODIFIED
         answer.headers = [(n, v) for n, v in answer.headers if n not in (b"content-length", b"content-type")]
+
+
+def _located(header: tuple[bytes, bytes], prefix: str) -> tuple[bytes, bytes]:
+    """A service speaks of its own paths; the caller must be told where they stand for him."""
+    name, value = header
+    return (name, prefix.encode() + value) if name == b"location" and value.startswith(b"/") else header
 
 
 def _require_known_type(headers: dict[bytes, bytes]) -> None:

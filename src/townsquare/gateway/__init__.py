@@ -1,0 +1,1 @@
+"""The gateway: one address for all services, hosted in this process or on ports of their own."""

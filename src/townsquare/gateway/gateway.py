@@ -1,0 +1,140 @@
+"""Routing: `/api/{service}/...` to the service, the rest to the platform's own pages.
+
+A service hosted in this process is called directly; one on its own port over kept HTTP/1.1 connections, streamed in both
+directions, within the topology's timeout.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol, cast
+
+import aiohttp
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from townsquare.kit.calls import Call, call_of, send_problem
+from townsquare.kit.edge import ADDRESS_HEADER, FORWARDED_HEADER, OWN_HEADERS, PREFIX_HEADER, REQUEST_ID_HEADER
+from townsquare.kit.problems import Problem
+from townsquare.topology import Service
+
+_HOP_BY_HOP = frozenset(
+    (b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
+     b"transfer-encoding", b"upgrade", b"host")
+)  # fmt: skip
+_SET_BY_THE_EDGE = frozenset((b"x-request-id", b"x-content-type-options", b"referrer-policy", b"vary", b"date", b"server"))
+_CONNECT_SECONDS = 2.0
+
+
+class Destination(Protocol):
+    """Where requests for one service go."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request; the path is the service's own."""
+        ...
+
+
+class Gateway:
+    """ASGI app behind the edge. `pages` answers whatever is not under `/api/`."""
+
+    def __init__(self, destinations: Mapping[str, Destination], pages: ASGIApp) -> None:
+        self._destinations = destinations
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on."""
+        path: str = scope["path"]
+        if not path.startswith("/api/"):
+            await self._pages(scope, receive, send)
+            return
+        name, slash, rest = path[5:].partition("/")
+        destination = self._destinations.get(name)
+        if destination is None or not slash:
+            await send_problem(Problem("not_found", "There is no such service here."), scope, send)
+            return
+        call_of(scope).prefix = f"/api/{name}"
+        inner = cast("Scope", {**scope, "path": f"/{rest}", "raw_path": _raw(scope, name)})
+        await destination(inner, receive, send)
+
+
+def _raw(scope: Scope, name: str) -> bytes:
+    return cast("bytes", scope.get("raw_path") or scope["path"].encode())[len("/api/") + len(name) :]
+
+
+class RemoteService:
+    """A service on a port of its own."""
+
+    def __init__(self, service: Service, base: str, session: aiohttp.ClientSession, secret: str) -> None:
+        self._base = base
+        self._session = session
+        self._secret = secret
+        self._timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=_CONNECT_SECONDS, sock_read=service.timeout
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream the request there and the answer back."""
+        try:
+            await self._pass_on(scope, receive, send)
+        except TimeoutError:
+            await send_problem(Problem("upstream_timeout", headers={"Retry-After": "1"}), scope, send)
+        except (aiohttp.ClientError, OSError):
+            await send_problem(Problem("upstream_unavailable", headers={"Retry-After": "1"}), scope, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        query = cast("bytes", scope["query_string"]).decode("latin-1")
+        raw = cast("bytes", scope["raw_path"]).decode("latin-1")
+        url = _encoded(self._base + raw + (f"?{query}" if query else ""))
+        async with self._session.request(
+            scope["method"],
+            url,
+            headers=self._headers(scope),
+            data=_body(receive) if _has_body(scope) else None,
+            timeout=self._timeout,
+            allow_redirects=False,
+        ) as answer:
+            headers = [
+                (name.lower(), value)
+                for name, value in answer.raw_headers
+                if name.lower() not in _HOP_BY_HOP and name.lower() not in _SET_BY_THE_EDGE
+            ]
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            async for chunk in answer.content.iter_any():
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _headers(self, scope: Scope) -> list[tuple[str, str]]:
+        call = call_of(scope)
+        passed = [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in scope["headers"]
+            if name not in _HOP_BY_HOP and name not in OWN_HEADERS and name not in (REQUEST_ID_HEADER, b"content-length")
+        ]
+        length = [("content-length", v.decode()) for n, v in scope["headers"] if n == b"content-length"]
+        return passed + length + self._own_headers(call)
+
+    def _own_headers(self, call: Call) -> list[tuple[str, str]]:
+        return [
+            (FORWARDED_HEADER.decode(), self._secret),
+            (PREFIX_HEADER.decode(), call.prefix),
+            (ADDRESS_HEADER.decode(), call.address),
+            (REQUEST_ID_HEADER.decode(), call.id),
+        ]
+
+
+def _encoded(url: str) -> Any:
+    from yarl import URL  # aiohttp's own URL type: the path goes on exactly as it came
+
+    return URL(url, encoded=True)
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
+
+
+async def _body(receive: Receive) -> AsyncIterator[bytes]:
+    while True:
+        message = cast("dict[str, Any]", await receive())
+        if message["type"] == "http.disconnect":
+            raise aiohttp.ClientPayloadError("the client left")
+        if message.get("body"):
+            yield message["body"]
+        if not message.get("more_body", False):
+            return

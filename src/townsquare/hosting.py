@@ -1,0 +1,219 @@
+"""Hosting: which services run in this process, behind which port, on which PostgreSQL.
+
+The code of a service cannot tell how it is hosted: all in one process behind the gateway, one process a service, or several
+processes on one port.
+"""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+
+import aiohttp
+import uvicorn
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from townsquare.catalogue import BUILT, definition_of
+from townsquare.gateway.gateway import Destination, Gateway, RemoteService
+from townsquare.gateway.pages import GatewayPages
+from townsquare.kit import keys
+from townsquare.kit.app import ServiceApp, create_app
+from townsquare.kit.database import dsn_for
+from townsquare.kit.edge import Edge
+from townsquare.kit.identity import Verifier
+from townsquare.kit.metrics import Metrics, RequestMetrics
+from townsquare.kit.migrations import migrate
+from townsquare.kit.personal_tokens import exchange_through
+from townsquare.kit.postgres import EmbeddedPostgres, find_programs
+from townsquare.kit.upstream import LocalUpstream, RemoteUpstream, Upstream
+from townsquare.settings import Settings
+from townsquare.topology import GATEWAY_PORT, SERVICES
+
+ALL = "all"
+GATEWAY = "gateway"
+_BACKLOG = 2048
+
+
+@asynccontextmanager
+async def database_server(settings: Settings, *, supervise: bool = False) -> AsyncIterator[str]:
+    """Lend the PostgreSQL server's address: the configured one, else the embedded one, found or started.
+
+    With `supervise` an embedded server that dies is started again.
+    """
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    settings.data.mkdir(parents=True, exist_ok=True)
+    postgres = EmbeddedPostgres(settings.data, find_programs(settings.pg_bin))
+    await postgres.start()
+    watch = asyncio.create_task(postgres.supervise()) if supervise else None
+    try:
+        await postgres.ensure_databases([service.database for service in SERVICES.values()])
+        yield postgres.url("postgres")
+    finally:
+        if watch is not None:
+            watch.cancel()
+        await postgres.stop()
+
+
+async def prepare(settings: Settings, server: str, services: Sequence[str] = BUILT) -> dict[str, list[str]]:
+    """Make the keys and bring the databases up to this release; returns the migrations applied, by service."""
+    keys.ensure_keys(settings.data)
+    return {
+        name: await migrate(dsn_for(server, name), definition_of(name).schemas) for name in services
+    }
+
+
+class Host:
+    """The services of one process and what leads to them.
+
+    `serves` is `all` (every service behind the gateway), `gateway` (all services on their own ports) or one service's
+    name. `app` is the ASGI app; `running()` its lifespan.
+    """
+
+    def __init__(
+        self, serves: str, settings: Settings, server: str, *, worker: int = 0, background: bool = True
+    ) -> None:
+        self.metrics = Metrics()
+        self._settings = settings
+        self._secret = keys.internal_secret(settings)
+        self._upstreams: dict[str, Upstream] = {}
+        self._session: aiohttp.ClientSession | None = None
+        local = BUILT if serves == ALL else () if serves == GATEWAY else (serves,)
+        self.services: dict[str, ServiceApp] = {
+            name: create_app(
+                definition_of(name),
+                settings,
+                server=server,
+                upstreams=self._upstreams,
+                metrics=self.metrics,
+                worker=worker,
+                background=background,
+            )
+            for name in local
+        }
+        self._serves = serves
+        self.app: ASGIApp = self._not_running
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[ASGIApp]:
+        """Open everything, lend the app, close everything in reverse."""
+        async with AsyncExitStack() as stack:
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
+            session = aiohttp.ClientSession(
+                connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+            )
+            await stack.enter_async_context(session)
+            self._connect(session)
+            for service in self.services.values():
+                await stack.enter_async_context(service.running())
+            self.app = self._behind_the_edge(session)
+            yield self.app
+
+    def _connect(self, session: aiohttp.ClientSession) -> None:
+        for name in BUILT:
+            if (local := self.services.get(name)) is not None:
+                self._upstreams[name] = LocalUpstream(Edge(local, *self._edge_of(name)), self._secret)
+            else:
+                base = base_of(name, self._settings)
+                self._upstreams[name] = RemoteUpstream(session, base, self._secret, SERVICES[name].timeout)
+
+    def _behind_the_edge(self, session: aiohttp.ClientSession) -> ASGIApp:
+        if self._serves not in (ALL, GATEWAY):
+            return Edge(self.services[self._serves], *self._edge_of(self._serves))
+        destinations: dict[str, Destination] = {}
+        for name in BUILT:
+            local = self.services.get(name)
+            remote = RemoteService(SERVICES[name], base_of(name, self._settings), session, self._secret)
+            destinations[name] = remote if local is None else local
+        pages = GatewayPages(self._upstreams, self.metrics)
+        return Edge(Gateway(destinations, pages), *self._edge_of(GATEWAY))
+
+    def _edge_of(self, name: str) -> tuple[Settings, Verifier, str, RequestMetrics]:
+        verifier = Verifier(keys.public_keys(self._settings.data), exchange_through(self._upstreams))
+        return self._settings, verifier, self._secret, self.metrics.add_service(name)
+
+    async def _not_running(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("the host is not running")
+
+
+def port_of(name: str, settings: Settings) -> int:
+    """Return the port a service listens on: as far behind the gateway's as in the topology."""
+    return settings.port + SERVICES[name].port - GATEWAY_PORT
+
+
+def base_of(name: str, settings: Settings) -> str:
+    """Return the address at which a service on its own port is reached."""
+    return settings.upstream.format(service=name, port=port_of(name, settings))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the listening socket; raises OSError when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    listener.listen(_BACKLOG)
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling: ours also stops what stands beneath the server."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> None:
+    """Serve `app` on the socket until `stop` is set; requests under way get five seconds to end."""
+    config = uvicorn.Config(
+        app,  # pyright: ignore[reportArgumentType]  (uvicorn and Litestar name the same protocol twice)
+        loop="uvloop",
+        http="httptools",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        ws="none",
+    )
+    server = _Server(config)
+    watch = asyncio.create_task(_stop_when(stop, server))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        watch.cancel()
+
+
+async def _stop_when(stop: asyncio.Event, server: uvicorn.Server) -> None:
+    await stop.wait()
+    server.should_exit = True
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Return the event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def wait_until_ready(settings: Settings, stop: asyncio.Event) -> None:
+    """Return when the gateway says that the platform is ready, or when `stop` is set."""
+    address = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
+    url = f"http://{address}:{settings.port}/health/ready"
+    timeout = aiohttp.ClientTimeout(total=5)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        while not stop.is_set():
+            with suppress(aiohttp.ClientError, TimeoutError, OSError):
+                async with session.get(url) as answer:
+                    if answer.status == 200:
+                        return
+            await asyncio.sleep(0.05)

@@ -1,0 +1,1 @@
+"""Posts and what people do with them: the service `content`."""

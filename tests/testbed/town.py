@@ -1,0 +1,198 @@
+"""A small believable world for tests: the real platform on a real PostgreSQL, spoken to over HTTP."""
+
+import asyncio
+import itertools
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import msgspec
+from townsquare import hosting
+from townsquare.kit.database import Database
+from townsquare.kit.readers import wait_until_seen
+from townsquare.settings import Settings
+
+PASSWORD = "correct horse battery staple"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who has registered."""
+
+    id: UUID
+    handle: str
+    email: str
+    token: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    cookies: Mapping[str, str]
+
+    @property
+    def json(self) -> Any:
+        """The decoded body."""
+        return msgspec.json.decode(self.body)
+
+    @property
+    def code(self) -> str:
+        """The problem's code."""
+        return self.json["code"]
+
+    @property
+    def items(self) -> list[Any]:
+        """A list's items."""
+        return self.json["items"]
+
+
+class Client:
+    """Speaks to one service, as somebody or as nobody."""
+
+    def __init__(self, session: aiohttp.ClientSession, base: str) -> None:
+        self._session = session
+        self.base = base
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        as_: Person | str | None = None,
+        json: object = ...,
+        data: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str | int] | None = None,
+    ) -> Answer:
+        """Send one request. `as_` is a person or a bare token; `json` is encoded unless `data` is given."""
+        sent = dict(headers or {})
+        if as_ is not None:
+            sent["Authorization"] = f"Bearer {as_ if isinstance(as_, str) else as_.token}"
+        if json is not ...:
+            data = msgspec.json.encode(json)
+        if data is not None:
+            sent.setdefault("Content-Type", "application/json")
+        async with self._session.request(
+            method, self.base + path, data=data, headers=sent, params=params, allow_redirects=False
+        ) as answer:
+            cookies = {name: morsel.value for name, morsel in answer.cookies.items()}
+            return Answer(answer.status, answer.headers, await answer.read(), cookies)
+
+    async def get(self, path: str, **options: Any) -> Answer:
+        return await self.request("GET", path, **options)
+
+    async def post(self, path: str, **options: Any) -> Answer:
+        return await self.request("POST", path, **options)
+
+    async def put(self, path: str, **options: Any) -> Answer:
+        return await self.request("PUT", path, **options)
+
+    async def patch(self, path: str, **options: Any) -> Answer:
+        return await self.request("PATCH", path, **options)
+
+    async def delete(self, path: str, **options: Any) -> Answer:
+        return await self.request("DELETE", path, **options)
+
+    async def all_items(self, path: str, limit: int = 100, **options: Any) -> list[Any]:
+        """Walk all pages of a list."""
+        items: list[Any] = []
+        cursor: str | None = None
+        while True:
+            params = {"limit": limit} | ({"cursor": cursor} if cursor else {})
+            answer = await self.get(path, params=params, **options)
+            assert answer.status == 200, answer.body
+            items += answer.items
+            cursor = answer.json["next_cursor"]
+            if cursor is None:
+                return items
+
+
+class Town:
+    """The running platform."""
+
+    def __init__(self, host: hosting.Host, session: aiohttp.ClientSession, base: str, settings: Settings) -> None:
+        self.host = host
+        self.settings = settings
+        self.base = base
+        self.session = session
+        self.gateway = Client(session, base)
+        self.users = Client(session, f"{base}/api/users")
+        self.content = Client(session, f"{base}/api/content")
+        self._numbers = itertools.count()
+        self._run = secrets.token_hex(2)
+
+    def handle(self, name: str = "person") -> str:
+        """Return a handle that nobody else in this test run has."""
+        return f"{name}_{self._run}{next(self._numbers)}"[:30]
+
+    async def register(self, name: str = "person", **fields: object) -> Person:
+        """Register somebody; the handle is made unique."""
+        handle = self.handle(name)
+        body = {
+            "handle": handle,
+            "email": f"{handle}@example.org",
+            "password": PASSWORD,
+            "display_name": name.replace("_", " ").title(),
+            **fields,
+        }
+        answer = await self.users.post("/register", json=body)
+        assert answer.status == 201, answer.body
+        user = answer.json["user"]
+        return Person(UUID(user["id"]), user["handle"], str(body["email"]), answer.json["access_token"])
+
+    async def befriend(self, follower: Person, *followed: Person) -> None:
+        """Have one person follow others, and wait until every service knows."""
+        for person in followed:
+            answer = await self.users.put(f"/users/{person.id}/follow", as_=follower)
+            assert answer.status == 204, answer.body
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until every reader has applied every event told so far."""
+        for service in self.host.services.values():
+            for reader in service.definition.readers:
+                source = self.database(reader.source)
+                xid = await source.fetchval("SELECT max(xid)::text FROM outbox")
+                if xid is not None:
+                    await self._seen(service.context.database, reader.source, int(str(xid)))
+
+    def database(self, service: str) -> Database:
+        """Return a service's pool."""
+        return self.host.services[service].context.database
+
+    async def _seen(self, database: Database, source: str, xid: int) -> None:
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    return await wait_until_seen(database, source, xid)
+                except TimeoutError:
+                    continue
+
+
+@asynccontextmanager
+async def running_town(data: Path, server: str, **changes: Any) -> AsyncIterator[Town]:
+    """Migrate and run the platform in this process, on a free port."""
+    settings = msgspec.structs.replace(
+        Settings(), **({"data": data, "database_url": server, "rate_limits": False} | changes)
+    )
+    await hosting.prepare(settings, server)
+    host = hosting.Host(hosting.ALL, settings, server)
+    stop = asyncio.Event()
+    with hosting.listen("127.0.0.1", 0) as listener:
+        base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with host.running() as app, aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+            serving = asyncio.create_task(hosting.serve(app, listener, stop))
+            try:
+                yield Town(host, session, base, settings)
+            finally:
+                stop.set()
+                await serving

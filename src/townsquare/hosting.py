@@ -12,13 +12,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 
 import aiohttp
 import uvicorn
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import HTTPScope, Receive, Send
 
 from townsquare.catalogue import BUILT, definition_of
 from townsquare.gateway.gateway import Destination, Gateway, RemoteService
 from townsquare.gateway.pages import GatewayPages
 from townsquare.kit import keys
 from townsquare.kit.app import ServiceApp, create_app
+from townsquare.kit.asgi import HTTPApp
 from townsquare.kit.database import dsn_for
 from townsquare.kit.edge import Edge
 from townsquare.kit.identity import Verifier
@@ -60,9 +61,7 @@ async def database_server(settings: Settings, *, supervise: bool = False) -> Asy
 async def prepare(settings: Settings, server: str, services: Sequence[str] = BUILT) -> dict[str, list[str]]:
     """Make the keys and bring the databases up to this release; returns the migrations applied, by service."""
     keys.ensure_keys(settings.data)
-    return {
-        name: await migrate(dsn_for(server, name), definition_of(name).schemas) for name in services
-    }
+    return {name: await migrate(dsn_for(server, name), definition_of(name).schemas) for name in services}
 
 
 class Host:
@@ -72,9 +71,7 @@ class Host:
     name. `app` is the ASGI app; `running()` its lifespan.
     """
 
-    def __init__(
-        self, serves: str, settings: Settings, server: str, *, worker: int = 0, background: bool = True
-    ) -> None:
+    def __init__(self, serves: str, settings: Settings, server: str, *, worker: int = 0, background: bool = True) -> None:
         self.metrics = Metrics()
         self._settings = settings
         self._secret = keys.internal_secret(settings)
@@ -94,16 +91,14 @@ class Host:
             for name in local
         }
         self._serves = serves
-        self.app: ASGIApp = self._not_running
+        self.app: HTTPApp = self._not_running
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[ASGIApp]:
+    async def running(self) -> AsyncIterator[HTTPApp]:
         """Open everything, lend the app, close everything in reverse."""
         async with AsyncExitStack() as stack:
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
-            session = aiohttp.ClientSession(
-                connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
-            )
+            session = aiohttp.ClientSession(connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
             await stack.enter_async_context(session)
             self._connect(session)
             for service in self.services.values():
@@ -119,7 +114,7 @@ class Host:
                 base = base_of(name, self._settings)
                 self._upstreams[name] = RemoteUpstream(session, base, self._secret, SERVICES[name].timeout)
 
-    def _behind_the_edge(self, session: aiohttp.ClientSession) -> ASGIApp:
+    def _behind_the_edge(self, session: aiohttp.ClientSession) -> HTTPApp:
         if self._serves not in (ALL, GATEWAY):
             return Edge(self.services[self._serves], *self._edge_of(self._serves))
         destinations: dict[str, Destination] = {}
@@ -134,7 +129,7 @@ class Host:
         verifier = Verifier(keys.public_keys(self._settings.data), exchange_through(self._upstreams))
         return self._settings, verifier, self._secret, self.metrics.add_service(name)
 
-    async def _not_running(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _not_running(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         raise RuntimeError("the host is not running")
 
 
@@ -170,7 +165,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> None:
+async def serve(app: HTTPApp, listener: socket.socket, stop: asyncio.Event) -> None:
     """Serve `app` on the socket until `stop` is set; requests under way get five seconds to end."""
     config = uvicorn.Config(
         app,  # pyright: ignore[reportArgumentType]  (uvicorn and Litestar name the same protocol twice)

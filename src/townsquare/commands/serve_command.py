@@ -41,9 +41,7 @@ def _listen(service: str, port: int | None, settings: Settings) -> socket.socket
         raise SettingsError(f"cannot listen on {settings.host}:{wanted} ({error.strerror})") from None
 
 
-async def _serve(
-    service: str, settings: Settings, listener: socket.socket, *, worker: int, supervised: bool
-) -> None:
+async def _serve(service: str, settings: Settings, listener: socket.socket, *, worker: int, supervised: bool) -> None:
     stop = hosting.stop_on_signals()
     async with contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(hosting.database_server(settings, supervise=not supervised))

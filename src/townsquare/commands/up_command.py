@@ -22,9 +22,7 @@ from townsquare.supervisor import Program, Supervisor
 @click.option("--split", is_flag=True, help="One process a service, each on its own port.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes on one port, one core each.")
 @click.option("--demo", is_flag=True, help="Fill an empty community with believable people and posts.")
-def command(
-    port: int | None, host: str | None, data: Path | None, split: bool, workers: int | None, demo: bool
-) -> None:
+def command(port: int | None, host: str | None, data: Path | None, split: bool, workers: int | None, demo: bool) -> None:
     """Start the platform and keep it running until Ctrl-C or SIGTERM."""
     started = time.monotonic()
     settings = settings_for(port=port, host=host, data=data, workers=workers)

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol, cast
 
 import aiohttp
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import HTTPScope, Receive, Send
 
+from townsquare.kit.asgi import HTTPApp
 from townsquare.kit.calls import Call, call_of, send_problem
 from townsquare.kit.edge import ADDRESS_HEADER, FORWARDED_HEADER, OWN_HEADERS, PREFIX_HEADER, REQUEST_ID_HEADER
 from townsquare.kit.problems import Problem
@@ -26,7 +27,7 @@ _CONNECT_SECONDS = 2.0
 class Destination(Protocol):
     """Where requests for one service go."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Answer the request; the path is the service's own."""
         ...
 
@@ -34,11 +35,11 @@ class Destination(Protocol):
 class Gateway:
     """ASGI app behind the edge. `pages` answers whatever is not under `/api/`."""
 
-    def __init__(self, destinations: Mapping[str, Destination], pages: ASGIApp) -> None:
+    def __init__(self, destinations: Mapping[str, Destination], pages: HTTPApp) -> None:
         self._destinations = destinations
         self._pages = pages
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
         path: str = scope["path"]
         if not path.startswith("/api/"):
@@ -50,12 +51,12 @@ class Gateway:
             await send_problem(Problem("not_found", "There is no such service here."), scope, send)
             return
         call_of(scope).prefix = f"/api/{name}"
-        inner = cast("Scope", {**scope, "path": f"/{rest}", "raw_path": _raw(scope, name)})
+        inner = cast("HTTPScope", {**scope, "path": f"/{rest}", "raw_path": _raw(scope, name)})
         await destination(inner, receive, send)
 
 
-def _raw(scope: Scope, name: str) -> bytes:
-    return cast("bytes", scope.get("raw_path") or scope["path"].encode())[len("/api/") + len(name) :]
+def _raw(scope: HTTPScope, name: str) -> bytes:
+    return (scope["raw_path"] or scope["path"].encode())[len("/api/") + len(name) :]
 
 
 class RemoteService:
@@ -65,11 +66,9 @@ class RemoteService:
         self._base = base
         self._session = session
         self._secret = secret
-        self._timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=_CONNECT_SECONDS, sock_read=service.timeout
-        )
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=service.timeout)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Stream the request there and the answer back."""
         try:
             await self._pass_on(scope, receive, send)
@@ -78,9 +77,9 @@ class RemoteService:
         except (aiohttp.ClientError, OSError):
             await send_problem(Problem("upstream_unavailable", headers={"Retry-After": "1"}), scope, send)
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        query = cast("bytes", scope["query_string"]).decode("latin-1")
-        raw = cast("bytes", scope["raw_path"]).decode("latin-1")
+    async def _pass_on(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        query = scope["query_string"].decode("latin-1")
+        raw = scope["raw_path"].decode("latin-1")
         url = _encoded(self._base + raw + (f"?{query}" if query else ""))
         async with self._session.request(
             scope["method"],
@@ -100,7 +99,7 @@ class RemoteService:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _headers(self, scope: Scope) -> list[tuple[str, str]]:
+    def _headers(self, scope: HTTPScope) -> list[tuple[str, str]]:
         call = call_of(scope)
         passed = [
             (name.decode("latin-1"), value.decode("latin-1"))
@@ -125,7 +124,7 @@ def _encoded(url: str) -> Any:
     return URL(url, encoded=True)
 
 
-def _has_body(scope: Scope) -> bool:
+def _has_body(scope: HTTPScope) -> bool:
     return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
 
 

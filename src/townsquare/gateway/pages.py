@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import msgspec
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPScope, Receive, Send
 
 from townsquare import __version__
 from townsquare.kit import health
@@ -18,7 +18,7 @@ from townsquare.topology import SERVICES
 
 _READY_SECONDS = 4.5
 _JSON = b"application/json"
-Page = Callable[[Scope], Awaitable[tuple[int, bytes, bytes]]]
+Page = Callable[[HTTPScope], Awaitable[tuple[int, bytes, bytes]]]
 
 
 class GatewayPages:
@@ -36,7 +36,7 @@ class GatewayPages:
             "/developers": self._developers,
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Answer one GET."""
         page = self._pages.get(scope["path"])
         if page is None:
@@ -50,12 +50,16 @@ class GatewayPages:
         except Problem as problem:
             await send_problem(problem, scope, send)
             return
-        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")]
+        headers = [
+            (b"content-type", kind),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+        ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         shown = b"" if scope["method"] == "HEAD" else body
         await send({"type": "http.response.body", "body": shown, "more_body": False})
 
-    async def _index(self, _: Scope) -> tuple[int, bytes, bytes]:
+    async def _index(self, _: HTTPScope) -> tuple[int, bytes, bytes]:
         index = {
             "name": "townsquare",
             "version": __version__,
@@ -64,10 +68,10 @@ class GatewayPages:
         }
         return 200, _JSON, msgspec.json.encode(index)
 
-    async def _health(self, _: Scope) -> tuple[int, bytes, bytes]:
+    async def _health(self, _: HTTPScope) -> tuple[int, bytes, bytes]:
         return 200, _JSON, msgspec.json.encode(health.alive("gateway"))
 
-    async def _ready(self, scope: Scope) -> tuple[int, bytes, bytes]:
+    async def _ready(self, scope: HTTPScope) -> tuple[int, bytes, bytes]:
         """Ask all services side by side; the worst answer is the platform's."""
         names = list(self._upstreams)
         answers = await asyncio.gather(*(self._ready_of(name) for name in names))
@@ -85,15 +89,15 @@ class GatewayPages:
         except (Problem, TimeoutError, msgspec.DecodeError):
             return {"status": "unready", "checks": {}}
 
-    async def _show_metrics(self, scope: Scope) -> tuple[int, bytes, bytes]:
+    async def _show_metrics(self, scope: HTTPScope) -> tuple[int, bytes, bytes]:
         if not call_of(scope).operator:
             raise Problem("forbidden", "Metrics are for this machine, or by token.")
         return 200, b"text/plain; version=0.0.4; charset=utf-8", await self._metrics.gathered()
 
-    async def _openapi(self, _: Scope) -> tuple[int, bytes, bytes]:
+    async def _openapi(self, _: HTTPScope) -> tuple[int, bytes, bytes]:
         return 200, _JSON, msgspec.json.encode(await self._merged())
 
-    async def _developers(self, _: Scope) -> tuple[int, bytes, bytes]:
+    async def _developers(self, _: HTTPScope) -> tuple[int, bytes, bytes]:
         return 200, b"text/html; charset=utf-8", developers_page(await self._merged()).encode()
 
     async def _merged(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from litestar import Litestar
-from litestar.types import ControllerRouterHandler, Receive, Scope, Send
+from litestar.types import ControllerRouterHandler, HTTPScope, Receive, Send
 
 from townsquare.kit import keys
 from townsquare.kit.context import Context
@@ -68,7 +68,7 @@ class ServiceApp:
         )
         self._requests = RequestLayer(self.framework, context)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Answer one request; the edge has already said who asks."""
         await self._requests(scope, receive, send)
 

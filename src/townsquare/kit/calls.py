@@ -1,8 +1,11 @@
 """What is known of the request under way, from the edge to the handler."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from litestar.types import Scope, Send
+from litestar.types import HTTPScope, Send
 
 from townsquare.kit.identity import Viewer
 from townsquare.kit.problems import Problem
@@ -29,18 +32,20 @@ class Call:
         self.write: Write | None = None
 
 
-def call_of(scope: Scope) -> Call:
-    """Return the request's call."""
-    return scope["call"]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
+def call_of(scope: Mapping[str, Any]) -> Call:
+    """Return the request's call; the edge has put it there."""
+    call = scope["call"]
+    assert isinstance(call, Call)  # noqa: S101  (says what an ASGI scope cannot)
+    return call
 
 
-def internal_only(connection: "ASGIConnection[object, object, object, object]", _: BaseRouteHandler) -> None:
+def internal_only(connection: "ASGIConnection[Any, Any, Any, Any]", _: BaseRouteHandler) -> None:
     """Guard: hide a path from everybody but the other services."""
     if not call_of(connection.scope).internal:
         raise Problem("not_found")
 
 
-async def send_problem(problem: Problem, scope: Scope, send: Send) -> None:
+async def send_problem(problem: Problem, scope: HTTPScope, send: Send) -> None:
     """Answer a problem outside the framework."""
     call = call_of(scope)
     headers, body = problem.encoded(call.prefix + str(scope["path"]), call.id)

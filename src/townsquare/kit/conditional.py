@@ -3,8 +3,8 @@
 import hashlib
 
 import msgspec
-from litestar import Request
 
+from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.problems import Problem
 
 _TAG_BYTES = 12
@@ -25,7 +25,7 @@ def matches(header: str, tag: str, *, weak: bool) -> bool:
     return tag in listed
 
 
-def require_match(request: "Request[object, object, object]", current: msgspec.Struct) -> None:
+def require_match(request: AnyRequest, current: msgspec.Struct) -> None:
     """Refuse a write to something that is no longer what the caller read; without `If-Match` nothing is asked.
 
     `current` is the resource exactly as GET answers it. Raises the problem `precondition_failed`.

@@ -34,7 +34,7 @@ _LOST = (
 )
 
 
-class DatabaseUnavailable(Exception):  # noqa: N818  (a state of the world, not a bug)
+class DatabaseUnavailable(Exception):
     """The database did not answer in time, or cannot be reached; try again a little later."""
 
 
@@ -276,4 +276,3 @@ def dsn_for(base: str, database: str) -> str:
 def rows_affected(status: str) -> int:
     """Read the count from a status such as `DELETE 3`."""
     return int(status.rsplit(" ", 1)[-1])
-

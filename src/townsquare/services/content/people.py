@@ -1,0 +1,191 @@
+"""What content keeps of people, follows, blocks and mutes: told by the users service, asked by everything here.
+
+The rows are derived: they can be dropped and read again from the first event. `version` is the event's id, which
+grows with each change of one key, so an event that comes late or twice changes nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from townsquare.kit.database import Connection, Database, rows_affected
+from townsquare.kit.identity import Viewer
+from townsquare.kit.outbox import Event, NewEvent, insert_events
+from townsquare.kit.problems import Problem
+from townsquare.kit.readers import Reader
+from townsquare.kit.writes import Write
+
+
+class PersonTold(Struct, frozen=True):
+    """The state of a person; of somebody deleted, nothing but that is told."""
+
+    handle: str = ""
+    display_name: str = ""
+    avatar: str | None = None
+    deleted: bool = False
+
+
+class RelationTold(Struct, frozen=True):
+    """The state of a follow, a block or a mute; its two people are the event's key."""
+
+    deleted: bool = False
+
+
+# By primary key.
+PERSON_BY_ID: Final = "SELECT id, hidden FROM people WHERE id = $1"
+
+# By people_handle_idx; more than one row only while a handle changes hands.
+PERSON_BY_HANDLE: Final = """
+SELECT id, hidden
+FROM people
+WHERE handle = $1 AND NOT hidden
+ORDER BY version DESC
+LIMIT 1
+"""
+
+# By people_handle_idx, once for each handle.
+IDS_BY_HANDLES: Final = """
+SELECT DISTINCT ON (handle) id
+FROM people
+WHERE handle = ANY($1) AND NOT hidden
+ORDER BY handle, version DESC
+"""
+
+ADD_AUTHOR: Final = """
+INSERT INTO people (id, handle, display_name)
+VALUES ($1, $2, $3)
+ON CONFLICT (id) DO NOTHING
+"""
+
+TELL_PERSON: Final = """
+INSERT INTO people (id, handle, display_name, avatar, version)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (id) DO UPDATE
+SET handle = excluded.handle, display_name = excluded.display_name, avatar = excluded.avatar,
+    hidden = false, version = excluded.version
+WHERE people.version < excluded.version
+"""
+
+HIDE_PERSON: Final = """
+INSERT INTO people (id, handle, display_name, hidden, version)
+VALUES ($1, '', '', true, $2)
+ON CONFLICT (id) DO UPDATE
+SET hidden = true, version = excluded.version
+WHERE people.version < excluded.version
+"""
+
+TELL_FOLLOW: Final = """
+INSERT INTO follows (follower, followee, active, version)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT (follower, followee) DO UPDATE
+SET active = excluded.active, version = excluded.version
+WHERE follows.version < excluded.version
+"""
+
+TELL_BLOCK: Final = """
+INSERT INTO blocks (blocker, blocked, active, version)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT (blocker, blocked) DO UPDATE
+SET active = excluded.active, version = excluded.version
+WHERE blocks.version < excluded.version
+"""
+
+TELL_MUTE: Final = """
+INSERT INTO mutes (muter, muted, active, version)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT (muter, muted) DO UPDATE
+SET active = excluded.active, version = excluded.version
+WHERE mutes.version < excluded.version
+"""
+
+
+async def find_person(db: Database, user_id: str) -> UUID | None:
+    """Return whom `{user_id}` (a UUID or `@handle`) names, or None for nobody who can be seen."""
+    if user_id.startswith("@"):
+        row = await db.fetchrow(PERSON_BY_HANDLE, user_id[1:].lower())
+    elif (key := _uuid(user_id)) is not None:
+        row = await db.fetchrow(PERSON_BY_ID, key)
+    else:
+        return None
+    return None if row is None or row["hidden"] else row["id"]
+
+
+async def ids_of_handles(write: Write, handles: Sequence[str]) -> list[UUID]:
+    """Return the people who have these handles now; handles that nobody has are left out."""
+    return [row["id"] for row in await write.fetch(IDS_BY_HANDLES, list(handles))] if handles else []
+
+
+async def ensure_author(write: Write, person: Viewer) -> None:
+    """Make sure that an author has a row, from the token when the event has not come yet; refuses the deleted.
+
+    Raises the problem `forbidden` for somebody whose account is gone and whose token is still running.
+    """
+    row = await write.fetchrow(PERSON_BY_ID, person.id)
+    if row is None:
+        await write.execute(ADD_AUTHOR, person.id, person.handle, person.name)
+    elif row["hidden"]:
+        raise Problem("forbidden", "This account has been deleted.")
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+# --- events --------------------------------------------------------------------------------------------------------
+# What changes here changes cached answers of this service, so each change is told on, under this service's own tags.
+
+
+async def person_told(connection: Connection, event: Event) -> None:
+    """Take over a name, a handle or an avatar, or hide somebody and all they wrote."""
+    person = msgspec.json.decode(event.payload, type=PersonTold)
+    key = UUID(event.key)
+    if person.deleted:
+        status = await connection.execute(HIDE_PERSON, key, event.id)
+    else:
+        status = await connection.execute(TELL_PERSON, key, person.handle, person.display_name, person.avatar, event.id)
+    if rows_affected(status):
+        await _tell_on(connection, event, f"author:{key}")
+
+
+async def follow_told(connection: Connection, event: Event) -> None:
+    """Begin or end a follow."""
+    follower, _ = _pair(event)
+    if await _relate(connection, event, TELL_FOLLOW):
+        await _tell_on(connection, event, f"follows:{follower}")
+
+
+async def block_told(connection: Connection, event: Event) -> None:
+    """Begin or end a block, which changes what both people see."""
+    blocker, blocked = _pair(event)
+    if await _relate(connection, event, TELL_BLOCK):
+        await _tell_on(connection, event, f"blocks:{blocker}", f"blocks:{blocked}")
+
+
+async def mute_told(connection: Connection, event: Event) -> None:
+    """Begin or end a mute."""
+    muter, _ = _pair(event)
+    if await _relate(connection, event, TELL_MUTE):
+        await _tell_on(connection, event, f"mutes:{muter}")
+
+
+async def _relate(connection: Connection, event: Event, sql: str) -> bool:
+    told = msgspec.json.decode(event.payload, type=RelationTold)
+    return rows_affected(await connection.execute(sql, *_pair(event), not told.deleted, event.id)) > 0
+
+
+def _pair(event: Event) -> tuple[UUID, UUID]:
+    one, _, other = event.key.partition(":")
+    return UUID(one), UUID(other)
+
+
+async def _tell_on(connection: Connection, event: Event, *tags: str) -> None:
+    await insert_events(connection, [NewEvent(f"{event.topic}_seen", event.key, tags, {})])
+
+
+READER: Final = Reader("users", {"person": person_told, "follow": follow_told, "block": block_told, "mute": mute_told})

@@ -11,15 +11,16 @@ from litestar import Litestar
 from litestar.types import ControllerRouterHandler, HTTPScope, Receive, Send
 
 from townsquare.kit import keys
+from townsquare.kit.api_document import document_config
 from townsquare.kit.context import Context
 from townsquare.kit.database import Database, dsn_for
 from townsquare.kit.dependencies import provided_by
 from townsquare.kit.errors import EXCEPTION_HANDLERS
 from townsquare.kit.identity import Verifier
-from townsquare.kit.jobs import Job, JobContext, JobRunner
+from townsquare.kit.job_runner import JobRunner
+from townsquare.kit.jobs import Job, JobContext
 from townsquare.kit.logs import get_logger
 from townsquare.kit.metrics import Metrics
-from townsquare.kit.openapi import service_openapi
 from townsquare.kit.operations import operation_routes
 from townsquare.kit.outbox import Outbox
 from townsquare.kit.personal_tokens import exchange_through
@@ -52,17 +53,17 @@ class Definition:
 class ServiceApp:
     """A service's ASGI app; `running()` is its lifespan: database, outbox, jobs and readers."""
 
-    def __init__(self, definition: Definition, context: Context, *, background: bool) -> None:
+    def __init__(self, definition: Definition, context: Context, metrics: Metrics, *, background: bool) -> None:
         self.definition = definition
         self.context = context
         self.readers = [self._runner(reader) for reader in definition.readers] if background else []
         self._background = background
         self._log = get_logger(definition.name)
         self.framework = Litestar(
-            [*definition.routes, *operation_routes(definition, context, self.readers)],
+            [*definition.routes, *operation_routes(context, definition.schemas, metrics)],
             dependencies=provided_by(context),
             exception_handlers=EXCEPTION_HANDLERS,
-            openapi_config=service_openapi(definition.name),
+            openapi_config=document_config(definition.name),
             request_max_body_size=context.settings.max_body,
             logging_config=None,
         )
@@ -140,4 +141,4 @@ def create_app(
         worker=worker,
         signing_key=keys.signing_key(settings.data) if definition.signs_tokens else None,
     )
-    return ServiceApp(definition, context, background=background)
+    return ServiceApp(definition, context, metrics, background=background)

@@ -19,7 +19,7 @@ class Call:
     the service's own paths where the caller sees them (`/api/users` through the gateway).
     """
 
-    __slots__ = ("address", "id", "internal", "operator", "prefix", "viewer", "write")
+    __slots__ = ("address", "forwarded", "id", "internal", "operator", "prefix", "viewer", "write")
 
     def __init__(self, identifier: str, address: str, *, internal: bool = False, operator: bool = False) -> None:
         self.id = identifier
@@ -27,6 +27,8 @@ class Call:
         self.internal = internal
         self.operator = operator
         """True for callers who may see metrics and the details of readiness: this machine, or by token."""
+        self.forwarded = False
+        """True when the gateway has let the request in and counted it already."""
         self.prefix = ""
         self.viewer: Viewer | None = None
         self.write: Write | None = None

@@ -77,6 +77,7 @@ class Edge:
         if self._shows_secret(headers.get(FORWARDED_HEADER)):
             call = Call(_text(headers, REQUEST_ID_HEADER), _text(headers, ADDRESS_HEADER))
             call.prefix = _text(headers, PREFIX_HEADER)
+            call.forwarded = True
         else:
             call = Call(secrets.token_hex(8), self._address(peer, headers), internal=internal)
         call.operator = internal or call.address in _LOOPBACK or self._is_operator(headers)
@@ -106,7 +107,7 @@ class Edge:
         if token is not None:
             call.viewer = await self._verifier.viewer(token)
             _require_scope(call.viewer, method)
-        if self._limiter is None or FORWARDED_HEADER in headers or path.startswith(_UNLIMITED):
+        if self._limiter is None or call.forwarded or path.startswith(_UNLIMITED):
             return
         decision = self._limit(self._limiter, call, method)
         extra.extend(headers_of(decision))

@@ -1,18 +1,24 @@
 """The paths that every service has for those who run it: health, readiness, metrics and the outbox."""
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
-from litestar import get
+from litestar import Response, get
 from litestar.params import Parameter
+from litestar.types import ControllerRouterHandler
 
-from townsquare.kit.calls import internal_only
+from townsquare.kit.api_document import document_of
+from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.calls import call_of, internal_only
+from townsquare.kit.context import Context
 from townsquare.kit.dependencies import Ctx
+from townsquare.kit.health import Health, MigrationsPending, Probe, Readiness, alive, readiness
+from townsquare.kit.metrics import Metrics
+from townsquare.kit.migrations import pending
 from townsquare.kit.outbox import EventBatch, Position, read_events
-from townsquare.kit.problems import invalid
-
-if TYPE_CHECKING:
-    pass
+from townsquare.kit.problems import Problem, invalid
 
 EVENTS_WAIT = 20.0
 LOOK_SECONDS = 0.5
@@ -37,3 +43,40 @@ async def list_events(
         if batch.items or left <= 0:
             return batch
         await context.outbox.wait(min(LOOK_SECONDS, left))
+
+
+@get("/openapi.json", include_in_schema=False)
+async def show_document(request: AnyRequest) -> dict[str, Any]:
+    """Show the service's OpenAPI 3.1 document."""
+    return document_of(request.app)
+
+
+def operation_routes(context: Context, schemas: Sequence[Path], metrics: Metrics) -> list[ControllerRouterHandler]:
+    """Return the handlers for one service; `schemas` are the migrations that its database must have."""
+
+    async def database_ready() -> None:
+        if await pending(context.database, schemas):
+            raise MigrationsPending
+
+    checks = {"database": Probe(database_ready)}
+
+    @get("/health", tags=["operations"])
+    async def show_health() -> Health:
+        """Say that the process lives and its loop turns."""
+        return alive(context.name)
+
+    @get("/health/ready", tags=["operations"])
+    async def show_readiness(request: AnyRequest) -> Response[Readiness]:
+        """Say whether requests can be served: 200 when ready or degraded, 503 when not."""
+        status, body = await readiness(checks, detailed=call_of(request.scope).operator)
+        return Response(body, status_code=status, headers={"Cache-Control": "no-store"})
+
+    @get("/metrics", tags=["operations"], media_type="text/plain")
+    async def show_metrics(request: AnyRequest) -> Response[bytes]:
+        """Show this process's metrics in Prometheus' text format; for this machine, or by token."""
+        if not call_of(request.scope).operator:
+            raise Problem("forbidden", "Metrics are for this machine, or by token.")
+        body = await metrics.gathered()
+        return Response(body, media_type=metrics.content_type, headers={"Cache-Control": "no-store"})
+
+    return [list_events, show_document, show_health, show_readiness, show_metrics]

@@ -34,15 +34,21 @@ class RelationTold(Struct, frozen=True):
     deleted: bool = False
 
 
-# By primary key.
-PERSON_BY_ID: Final = "SELECT id, hidden FROM people WHERE id = $1"
+# Both leave out who has blocked $2, by the primary key of blocks. By primary key:
+PERSON_BY_ID: Final = """
+SELECT a.id
+FROM people AS a
+WHERE a.id = $1 AND NOT a.hidden
+  AND (SELECT b.active FROM blocks AS b WHERE b.blocker = a.id AND b.blocked = $2) IS NOT TRUE
+"""
 
 # By people_handle_idx; more than one row only while a handle changes hands.
 PERSON_BY_HANDLE: Final = """
-SELECT id, hidden
-FROM people
-WHERE handle = $1 AND NOT hidden
-ORDER BY version DESC
+SELECT a.id
+FROM people AS a
+WHERE a.handle = $1 AND NOT a.hidden
+  AND (SELECT b.active FROM blocks AS b WHERE b.blocker = a.id AND b.blocked = $2) IS NOT TRUE
+ORDER BY a.version DESC
 LIMIT 1
 """
 
@@ -53,6 +59,9 @@ FROM people
 WHERE handle = ANY($1) AND NOT hidden
 ORDER BY handle, version DESC
 """
+
+# By primary key.
+IS_HIDDEN: Final = "SELECT hidden FROM people WHERE id = $1"
 
 ADD_AUTHOR: Final = """
 INSERT INTO people (id, handle, display_name)
@@ -102,15 +111,15 @@ WHERE mutes.version < excluded.version
 """
 
 
-async def find_person(db: Database, user_id: str) -> UUID | None:
-    """Return whom `{user_id}` (a UUID or `@handle`) names, or None for nobody who can be seen."""
+async def find_person(db: Database, user_id: str, viewer: UUID | None) -> UUID | None:
+    """Return whom `{user_id}` (a UUID or `@handle`) names, or None for nobody whom the viewer can see."""
     if user_id.startswith("@"):
-        row = await db.fetchrow(PERSON_BY_HANDLE, user_id[1:].lower())
+        row = await db.fetchrow(PERSON_BY_HANDLE, user_id[1:].lower(), viewer)
     elif (key := _uuid(user_id)) is not None:
-        row = await db.fetchrow(PERSON_BY_ID, key)
+        row = await db.fetchrow(PERSON_BY_ID, key, viewer)
     else:
         return None
-    return None if row is None or row["hidden"] else row["id"]
+    return None if row is None else row["id"]
 
 
 async def ids_of_handles(write: Write, handles: Sequence[str]) -> list[UUID]:
@@ -123,10 +132,10 @@ async def ensure_author(write: Write, person: Viewer) -> None:
 
     Raises the problem `forbidden` for somebody whose account is gone and whose token is still running.
     """
-    row = await write.fetchrow(PERSON_BY_ID, person.id)
-    if row is None:
+    hidden = await write.fetchval(IS_HIDDEN, person.id)
+    if hidden is None:
         await write.execute(ADD_AUTHOR, person.id, person.handle, person.name)
-    elif row["hidden"]:
+    elif hidden:
         raise Problem("forbidden", "This account has been deleted.")
 
 

@@ -1,0 +1,81 @@
+"""What a post said before: the versions that edits replaced, newest first.
+
+Whoever may see the post may see them, but for one thing: a version from a time when the post was for fewer people
+stays with its author, so that widening a post does not publish what was written for a few.
+"""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+from litestar import Response, get
+from msgspec import Struct
+
+from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.dependencies import Db, MaybeViewer
+from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, after_id, answer_page, page_of
+from townsquare.kit.problems import not_found
+from townsquare.services.content.post_view import NEWEST, Visibility
+from townsquare.services.content.visibility import READABLE, id_of
+
+
+class Version(Struct, frozen=True, omit_defaults=True):
+    """A version of a post, from when it was written until an edit replaced it."""
+
+    id: UUID
+    text: str
+    html: str
+    visibility: Visibility
+    written_at: datetime
+    replaced_at: datetime
+    content_warning: str | None = None
+
+
+# By primary key.
+POST_IS_READABLE: Final = f"""
+SELECT true
+FROM posts AS p
+JOIN people AS a ON a.id = p.author_id
+WHERE p.id = $2 AND {READABLE}
+"""
+
+# By primary key, which holds one post's versions in order; reads past the versions that were for fewer people.
+LIST_VERSIONS: Final = f"""
+SELECT e.id, e.text, e.html, e.visibility, e.written_at, e.replaced_at, e.content_warning
+FROM posts AS p
+JOIN people AS a ON a.id = p.author_id
+JOIN post_edits AS e ON e.post_id = p.id
+WHERE p.id = $2 AND {READABLE}
+  AND e.id < $3 AND (p.author_id = $1::uuid OR e.visibility IN ('public', p.visibility))
+ORDER BY e.id DESC
+LIMIT $4
+"""
+
+
+@get("/posts/{post_id:uuid}/history")
+async def list_history(
+    request: AnyRequest,
+    db: Db,
+    viewer: MaybeViewer,
+    post_id: UUID,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: CursorText = None,
+) -> Response[Page[Version]]:
+    """List the earlier versions of a post, newest first; none if it was never edited."""
+    asking, after = id_of(viewer), after_id(cursor) or NEWEST
+    if await db.fetchval(POST_IS_READABLE, asking, post_id) is None:
+        raise not_found()
+    rows = await db.fetch(LIST_VERSIONS, asking, post_id, after, limit + 1)
+    return answer_page(request, page_of(rows, limit, _version, _keys))
+
+
+def _version(row: asyncpg.Record) -> Version:
+    return Version(**row)
+
+
+def _keys(row: asyncpg.Record) -> tuple[UUID]:
+    return (row["id"],)
+
+
+ROUTES: Final = (list_history,)

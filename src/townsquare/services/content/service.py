@@ -1,0 +1,33 @@
+"""content: posts, feeds, comments and reactions. What it consists of."""
+
+from pathlib import Path
+from typing import Final
+
+from townsquare.kit.app import Definition
+from townsquare.services.content import (
+    drafts,
+    export,
+    people,
+    post_history,
+    posts,
+    public_posts,
+    search,
+    trending,
+    user_posts,
+)
+
+DEFINITION: Final = Definition(
+    name="content",
+    schema=Path(__file__).parent / "schema",
+    routes=(
+        *posts.ROUTES,
+        *post_history.ROUTES,
+        *drafts.ROUTES,
+        *public_posts.ROUTES,
+        *user_posts.ROUTES,
+        *search.ROUTES,
+        *trending.ROUTES,
+        *export.ROUTES,
+    ),
+    readers=(people.READER,),
+)

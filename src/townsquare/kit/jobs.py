@@ -1,0 +1,170 @@
+"""Jobs: work that a request leaves to be done after it, kept in the service's own database (pgqueuer).
+
+A job is enqueued in the transaction that needs it, and runs at least once after the commit (`kit/job_runner.py`): when its
+process dies, another takes it again. So what a job does must bear being done twice. What fails is tried again, ever more
+patiently; what has failed for good stays in the queue until somebody looks at it (`townsquare jobs`).
+"""
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from structlog.stdlib import BoundLogger
+
+from townsquare.kit.database import Connection, Database
+from townsquare.settings import Settings
+
+LONGEST_DELAY = timedelta(hours=1)
+
+# The queue is short: finished jobs leave it.
+COUNT_JOBS = """
+SELECT
+    entrypoint AS name,
+    count(*) FILTER (WHERE status = 'queued') AS queued,
+    count(*) FILTER (WHERE status = 'picked') AS running,
+    count(*) FILTER (WHERE status = 'failed') AS failed,
+    coalesce(extract(epoch FROM now() - min(execute_after) FILTER (
+        WHERE status = 'queued' AND execute_after < now()
+    )), 0)::float8 AS oldest_seconds
+FROM pgqueuer
+GROUP BY entrypoint
+ORDER BY entrypoint
+"""
+
+# The newest failure of each job is one row by pgqueuer_log_job_id_status.
+SELECT_FAILED = """
+SELECT
+    job.id, job.entrypoint AS name, job.attempts, job.created AS enqueued_at, job.updated AS failed_at,
+    coalesce(last.traceback->>'exception_type', '') AS error,
+    coalesce(last.traceback->>'exception_message', '') AS message,
+    coalesce(last.traceback->>'traceback', '') AS traceback
+FROM pgqueuer AS job
+LEFT JOIN LATERAL (
+    SELECT traceback
+    FROM pgqueuer_log
+    WHERE job_id = job.id AND status = 'failed'
+    ORDER BY created DESC
+    LIMIT 1
+) AS last ON true
+WHERE job.status = 'failed'
+ORDER BY job.updated DESC
+LIMIT $1
+"""
+
+LOCK_FAILED = """
+SELECT id
+FROM pgqueuer
+WHERE status = 'failed' AND ($1::bigint[] IS NULL OR id = ANY($1))
+FOR UPDATE
+"""
+
+# What became of jobs that are gone, for a week. Served by pgqueuer_log_created.
+FORGET_JOB_LOG = """
+DELETE FROM pgqueuer_log AS entry
+WHERE entry.created < now() - interval '7 days'
+  AND NOT EXISTS (SELECT FROM pgqueuer WHERE id = entry.job_id)
+"""
+
+
+class TryAgain(Exception):
+    """Raised by a job that wants to be run again `after` a while; counts as one of its attempts."""
+
+    def __init__(self, after: timedelta, reason: str = "") -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """What a job has at hand."""
+
+    db: Database
+    settings: Settings
+    log: BoundLogger
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A kind of job. `run` gets a `payload` and may be run more than once with it.
+
+    Each attempt may take `timeout`. After a failure the job waits `backoff`, then twice as long each time up to an hour;
+    after `attempts` it has failed for good. With `every` the job runs once in each such period, across all processes, with
+    an empty payload; what has failed for good is then not kept, for the next period comes anyway.
+    """
+
+    name: str
+    payload: type[Struct]
+    run: Callable[[JobContext, Any], Awaitable[None]]  # Any: each job has a payload of its own
+    every: timedelta | None = None
+    timeout: timedelta = timedelta(minutes=5)
+    attempts: int = 10
+    backoff: timedelta = timedelta(seconds=5)
+
+    def delay(self, failures: int) -> timedelta:
+        """How long to wait after one more failure; spread, so that what failed together does not return together."""
+        return min(self.backoff * 2.0 ** min(failures, 30), LONGEST_DELAY) * random.uniform(0.8, 1.2)  # noqa: S311
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One run of one job: after so many failures, and so long after it was due."""
+
+    job_id: int
+    payload: bytes
+    failures: int
+    waited: timedelta
+
+
+class JobStat(Struct, frozen=True):
+    """How the jobs of one name stand; `oldest_seconds` is how long the first in the queue has been due."""
+
+    name: str
+    queued: int
+    running: int
+    failed: int
+    oldest_seconds: float
+
+
+class FailedJob(Struct, frozen=True):
+    """A job that has failed for good, and why."""
+
+    id: int
+    name: str
+    attempts: int
+    enqueued_at: datetime
+    failed_at: datetime
+    error: str
+    message: str
+    traceback: str
+
+
+async def enqueue(connection: Connection, name: str, payload: Struct, *, after: timedelta | None = None) -> None:
+    """Have a job run once the caller's transaction is committed, or `after` a while; never if it is rolled back."""
+    from townsquare.kit.job_queue import queries_on
+
+    await queries_on(connection).enqueue(name, msgspec.json.encode(payload), execute_after=after)
+
+
+async def stats(database: Database) -> list[JobStat]:
+    """Count the jobs, by name."""
+    return [JobStat(**row) for row in await database.fetch(COUNT_JOBS)]
+
+
+async def list_failed(database: Database, limit: int = 100) -> list[FailedJob]:
+    """List the jobs that have failed for good, the latest first."""
+    rows = await database.fetch(SELECT_FAILED, limit)
+    return [FailedJob(**{**row, "attempts": row["attempts"] + 1}) for row in rows]
+
+
+async def retry_failed(database: Database, ids: Sequence[int] | None = None) -> int:
+    """Put failed jobs (all, or those of `ids`) back into the queue with all their attempts; returns how many."""
+    from townsquare.kit.job_queue import queries_on
+
+    async with database.transaction() as connection:
+        found = [row["id"] for row in await connection.fetch(LOCK_FAILED, ids)]
+        await queries_on(connection).requeue_jobs(found)
+    return len(found)

@@ -213,9 +213,26 @@ async def test_remains_of_a_killed_server_do_not_prevent_a_start(data: Path) -> 
     await server.stop()
 
 
+async def test_a_killed_servers_busy_parts_do_not_prevent_a_start(data: Path) -> None:
+    server = townsquare_on(data)
+    await server.start()
+    connection = await asyncpg.connect(server.url("postgres"))
+    busy = asyncio.create_task(connection.execute("DO 'BEGIN LOOP END LOOP; END'"))
+    async with asyncio.timeout(10):
+        while await ask(server, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO %' AND state = 'active'") != 1:
+            await asyncio.sleep(0.01)
+    os.kill(pid_of(server), signal.SIGKILL)
+    async with asyncio.timeout(8):
+        await server.start()
+    with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+        await busy
+    await server.stop()
+
+
 async def test_a_number_that_another_program_has_got_does_not_prevent_a_start(data: Path) -> None:
     server = await killed_server(data)
-    stranger = subprocess.Popen(["sleep", "60"])
+    # Of the server's own account: PostgreSQL knows by itself that somebody else's process cannot be a server here.
+    stranger = subprocess.Popen(["sleep", "60"], user=server.cluster.stat().st_uid)
     pid_file = server.cluster / "postmaster.pid"
     _, _, rest = pid_file.read_text().partition("\n")
     pid_file.write_text(f"{stranger.pid}\n{rest}")
@@ -248,13 +265,25 @@ async def test_a_cluster_cut_short_is_made_anew(data: Path) -> None:
 
 async def test_a_kill_in_the_middle_of_making_the_cluster_leaves_none(data: Path) -> None:
     other = another_townsquare(data)
-    while not (data / "postgres.new" / "PG_VERSION").exists():
-        await asyncio.sleep(0.005)
+    async with asyncio.timeout(30):
+        while not (data / "postgres.new" / "PG_VERSION").exists():
+            await asyncio.sleep(0.005)
     other.kill()
     other.communicate()
     assert not (data / "postgres").exists()
+    with only_starter(data / "postgres.lock", patience=30):
+        assert programs_on(data) == []
     async with running(data) as server:
         assert await ask(server, "SELECT 1") == 1
+
+
+def programs_on(data: Path) -> list[str]:
+    """The command lines of the programs that were told to work on the folder."""
+    lines = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            lines.append(entry.read_bytes().decode(errors="replace"))
+    return [line for line in lines if str(data) in line]
 
 
 async def test_files_that_are_no_cluster_are_not_touched(data: Path) -> None:

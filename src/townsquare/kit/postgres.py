@@ -38,7 +38,13 @@ from townsquare.kit.postgres_errors import (
     PostgresStartError,
 )
 from townsquare.kit.postgres_locks import Lease, only_starter
-from townsquare.kit.postgres_postmaster import PidFile, Postmaster, defuse_stale_pid_file, find_postmaster
+from townsquare.kit.postgres_postmaster import (
+    PidFile,
+    Postmaster,
+    defuse_stale_pid_file,
+    end_orphans,
+    find_postmaster,
+)
 from townsquare.kit.postgres_programs import find_programs, has_statistics, major_version
 from townsquare.kit.postgres_tuning import memory_available, tuned
 
@@ -203,9 +209,9 @@ class EmbeddedPostgres:
             if (postmaster := self._introduced(child)) is not None:
                 return postmaster
             complaint = self._end_of_log(logged)
-            # The parts of a killed server need a moment to notice; PostgreSQL will not start beside them.
             if "shared memory block" not in complaint or time.monotonic() > until:
                 raise PostgresStartError(f"PostgreSQL did not start. {complaint}")
+            end_orphans(self.cluster)
             time.sleep(SHORTEST_PAUSE * 4)
 
     def _settings(self, sockets: Path) -> dict[str, str]:

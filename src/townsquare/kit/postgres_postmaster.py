@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -136,6 +137,26 @@ def defuse_stale_pid_file(cluster: Path) -> None:
         path.write_text(f"{os.getpid()}\n{rest}")
 
 
+def end_orphans(cluster: Path) -> None:
+    """End what is left of a server whose main process was killed: PostgreSQL will not start beside it.
+
+    Idle parts notice by themselves; one that is busy with a query would first finish it. Linux only.
+    """
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if _is_orphan(int(entry.name), cluster):
+                os.kill(int(entry.name), signal.SIGQUIT)
+
+
+def _is_orphan(pid: int, cluster: Path) -> bool:
+    """Whether the process is part of a server on the cluster, without being the child of one."""
+    if not _same(f"/proc/{pid}/cwd", cluster) or not _command_line(pid)[0].startswith("postgres: "):
+        return False
+    status = Path(f"/proc/{pid}/status").read_text()
+    parent = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("PPid:"))
+    return Path(_command_line(parent)[0]).name != "postgres"
+
+
 def _serves(pid: int, cluster: Path) -> bool:
     """Whether the process was started as a server on this cluster, by its command line."""
     arguments = _command_line(pid)
@@ -147,7 +168,7 @@ def _command_line(pid: int) -> list[str]:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except ProcessLookupError:
-        return []
+        return [""]
     except OSError:
         # Not Linux: `ps` cannot tell where an argument ends, so the server's own spelling ("-D", folder) is
         # relied on.

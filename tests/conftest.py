@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from testbed.postgres import start_test_postgres
 from testbed.town import Town, running_town
 from townsquare.kit.postgres import EmbeddedPostgres

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import aiohttp
 import msgspec
+
 from townsquare import hosting
 from townsquare.kit.database import Database
 from townsquare.kit.readers import wait_until_seen

@@ -56,7 +56,7 @@ class ServiceApp:
     def __init__(self, definition: Definition, context: Context, metrics: Metrics, *, background: bool) -> None:
         self.definition = definition
         self.context = context
-        self.readers = [self._runner(reader) for reader in definition.readers] if background else []
+        self.readers: list[ReaderRunner] = []
         self._background = background
         self._log = get_logger(definition.name)
         self.framework = Litestar(
@@ -79,6 +79,8 @@ class ServiceApp:
         context = self.context
         await context.database.open()
         await context.outbox.open()
+        if self._background:  # only now: the upstreams are complete when the host has made all apps
+            self.readers = [self._runner(reader) for reader in self.definition.readers]
         tasks = [asyncio.create_task(work, name=name) for name, work in self._work()]
         try:
             yield

@@ -4,10 +4,11 @@
 may not touch the account itself), `write` is the transaction of an unsafe request.
 """
 
-from typing import Annotated, TypeAlias
+from typing import TypeAlias
 
 from litestar.di import Provide
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 
 from townsquare.kit.calls import call_of
 from townsquare.kit.context import Context
@@ -17,13 +18,11 @@ from townsquare.kit.identity import Viewer
 from townsquare.kit.problems import Problem
 from townsquare.kit.writes import Write
 
-_AS_IS = Dependency(skip_validation=True)
-
-MaybeViewer: TypeAlias = Annotated[Viewer | None, _AS_IS]
-SignedIn: TypeAlias = Annotated[Viewer, _AS_IS]
-Db: TypeAlias = Annotated[Database, _AS_IS]
-Transaction: TypeAlias = Annotated[Write, _AS_IS]
-Ctx: TypeAlias = Annotated[Context, _AS_IS]
+MaybeViewer: TypeAlias = NamedDependency[SkipValidation[Viewer | None]]
+SignedIn: TypeAlias = NamedDependency[SkipValidation[Viewer]]
+Db: TypeAlias = NamedDependency[SkipValidation[Database]]
+Transaction: TypeAlias = NamedDependency[SkipValidation[Write]]
+Ctx: TypeAlias = NamedDependency[SkipValidation[Context]]
 
 
 def viewer(request: AnyRequest) -> Viewer | None:

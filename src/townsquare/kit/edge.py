@@ -101,6 +101,8 @@ class Edge:
 
     async def _admit(self, scope: HTTPScope, headers: Headers, call: Call, extra: list[tuple[bytes, bytes]]) -> None:
         method, path = str(scope["method"]), str(scope["path"])
+        if "\0" in path:
+            raise Problem("not_found")
         if call.internal or (call.operator and path.startswith(_UNLIMITED)):
             return
         token = token_of(headers, method)

@@ -22,6 +22,7 @@ from townsquare.kit.logs import get_logger
 from townsquare.kit.problems import MEDIA_TYPE, Code, FieldError, Problem, not_found, unavailable
 
 _BY_STATUS: dict[int, Code] = {400: "malformed_request", 413: "too_large", 415: "unsupported_media_type"}
+_NO_BODY = "'data'"  # what the framework says of a missing body
 _BAD_TEXT = (asyncpg.DataError, UnicodeError, asyncpg.exceptions.UntranslatableCharacterError)
 
 
@@ -42,6 +43,8 @@ def to_problem(error: Exception) -> Problem:
             return Problem(_BY_STATUS.get(getattr(error, "status_code", 400), "malformed_request"), _said(error))
         case RecursionError():
             return Problem("malformed_request", "The JSON is nested too deeply.")
+        case UnicodeDecodeError():
+            return Problem("malformed_request", "The request is not valid UTF-8.")
         case _ if isinstance(error, _BAD_TEXT):
             return Problem("invalid", "A text holds characters that cannot be stored, such as NUL.")
         case HTTPException() if error.status_code in _BY_STATUS:
@@ -60,6 +63,8 @@ def _validation(error: ValidationException) -> Problem:
     errors = [FieldError(_pointer(item), str(item.get("message", ""))) for item in said]
     if any(item.get("source") == "path" for item in said):
         return not_found()
+    if [item.get("message") for item in said] == [_NO_BODY]:
+        return Problem("malformed_request", "A JSON body is needed.")
     return Problem("invalid", errors[0].detail if errors else _said(error), errors=errors)
 
 

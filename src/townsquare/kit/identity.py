@@ -28,7 +28,7 @@ MAX_TOKEN_LENGTH: Final = 4096
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 # The contract names the algorithm `EdDSA`; RFC 9864 has since preferred `Ed25519` for the very same signature.
-warnings.filterwarnings("ignore", message="EdDSA is deprecated", category=SecurityWarning)
+warnings.filterwarnings("ignore", message=".*EdDSA is deprecated", category=SecurityWarning)
 
 
 class Viewer(Struct, frozen=True):

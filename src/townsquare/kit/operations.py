@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.params import FromQuery, QueryParameter
 from litestar.types import ControllerRouterHandler
 
 from townsquare.kit.api_document import document_of
@@ -27,9 +27,9 @@ LOOK_SECONDS = 0.5
 @get("/events", guards=[internal_only], include_in_schema=False)
 async def list_events(
     context: Ctx,
-    after: str = "0-0",
-    limit: Annotated[int, Parameter(ge=1, le=1000)] = 500,
-    wait: Annotated[float, Parameter(ge=0, le=EVENTS_WAIT)] = 0.0,
+    after: FromQuery[str] = "0-0",
+    limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 500,
+    wait: Annotated[float, QueryParameter(ge=0, le=EVENTS_WAIT)] = 0.0,
 ) -> EventBatch:
     """Long poll: answer at once when there are events behind `after`, else as soon as there are, or after `wait`."""
     try:

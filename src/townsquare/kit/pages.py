@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from msgspec import Struct
 
 from townsquare.kit.asgi import AnyRequest
@@ -24,8 +24,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 K = TypeVar("K")
 
-Limit: TypeAlias = Annotated[int, Parameter(ge=1, le=100, description="How many items at most.")]
-CursorText: TypeAlias = Annotated[str | None, Parameter(max_length=400, description="`next_cursor` of the page before.")]
+Limit: TypeAlias = Annotated[int, QueryParameter(ge=1, le=100, description="How many items at most.")]
+CursorText: TypeAlias = Annotated[
+    str | None, QueryParameter(max_length=400, description="`next_cursor` of the page before.")
+]
 DEFAULT_LIMIT = 20
 
 

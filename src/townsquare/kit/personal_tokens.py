@@ -1,4 +1,4 @@
-"""Personal tokens (`pat_...`) at services that do not own accounts: exchanged for an access token, and remembered with it."""
+"""Personal tokens (`pat_...`) at services that do not own accounts: exchanged for an access token and remembered."""
 
 from collections.abc import Mapping
 
@@ -29,7 +29,9 @@ def exchange_through(upstreams: Mapping[str, Upstream]) -> Exchange:
     """Return the function that the verifier exchanges personal tokens with."""
 
     async def exchange(token: str) -> str:
-        reply = await upstreams[OWNER_OF_ACCOUNTS].call(
+        if (owner := upstreams.get(OWNER_OF_ACCOUNTS)) is None:
+            raise Problem("upstream_unavailable", headers={"Retry-After": "1"})
+        reply = await owner.call(
             "POST", EXCHANGE_PATH, body=msgspec.json.encode(ExchangeRequest(token)), timeout=5
         )
         if reply.status != 200:

@@ -52,8 +52,11 @@ class LocalUpstream:
             elif message["type"] == "http.response.body":
                 reply.body += message["body"]
 
-        async with asyncio.timeout(timeout):
-            await self._app(_scope(method, target, self._secret), receive, send)  # pyright: ignore[reportArgumentType]
+        try:
+            async with asyncio.timeout(timeout):
+                await self._app(_scope(method, target, self._secret), receive, send)
+        except TimeoutError as error:
+            raise Problem("upstream_timeout", headers={"Retry-After": "1"}) from error
         return reply
 
 

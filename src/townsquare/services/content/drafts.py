@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 from litestar import Response, delete, get, patch, post
+from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from townsquare.kit.asgi import AnyRequest
@@ -115,7 +116,7 @@ async def list_drafts(
 
 
 @get("/drafts/{draft_id:uuid}")
-async def read_draft(db: Db, person: SignedIn, draft_id: UUID) -> Draft:
+async def read_draft(db: Db, person: SignedIn, draft_id: FromPath[UUID]) -> Draft:
     """Read one's own draft."""
     row = await db.fetchrow(READ_DRAFT, draft_id, person.id)
     if row is None:
@@ -124,7 +125,7 @@ async def read_draft(db: Db, person: SignedIn, draft_id: UUID) -> Draft:
 
 
 @post("/drafts", status_code=201)
-async def create_draft(write: Transaction, person: SignedIn, data: NewDraft) -> Response[Draft]:
+async def create_draft(write: Transaction, person: SignedIn, data: JSONBody[NewDraft]) -> Response[Draft]:
     """Begin a draft."""
     row = await write.fetchrow(
         ADD_DRAFT,
@@ -143,7 +144,9 @@ async def create_draft(write: Transaction, person: SignedIn, data: NewDraft) -> 
 
 
 @post("/drafts/{draft_id:uuid}/publish", status_code=201)
-async def publish_draft(request: AnyRequest, write: Transaction, person: SignedIn, draft_id: UUID) -> Response[Post]:
+async def publish_draft(
+    request: AnyRequest, write: Transaction, person: SignedIn, draft_id: FromPath[UUID]
+) -> Response[Post]:
     """Make a post of one's own draft, which is then gone."""
     draft = await _own_draft(request, write, person, draft_id)
     published = await publish(
@@ -163,7 +166,7 @@ async def publish_draft(request: AnyRequest, write: Transaction, person: SignedI
 
 @patch("/drafts/{draft_id:uuid}")
 async def change_draft(
-    request: AnyRequest, write: Transaction, person: SignedIn, draft_id: UUID, data: DraftChange
+    request: AnyRequest, write: Transaction, person: SignedIn, draft_id: FromPath[UUID], data: JSONBody[DraftChange]
 ) -> Draft:
     """Change one's own draft."""
     current = await _own_draft(request, write, person, draft_id)
@@ -182,7 +185,7 @@ async def change_draft(
 
 
 @delete("/drafts/{draft_id:uuid}", status_code=204)
-async def delete_draft(request: AnyRequest, write: Transaction, person: SignedIn, draft_id: UUID) -> None:
+async def delete_draft(request: AnyRequest, write: Transaction, person: SignedIn, draft_id: FromPath[UUID]) -> None:
     """Throw one's own draft away."""
     await _own_draft(request, write, person, draft_id)
     await write.execute(DELETE_DRAFT, draft_id)

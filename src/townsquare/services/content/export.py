@@ -8,14 +8,14 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from townsquare.kit.calls import internal_only
 from townsquare.kit.dependencies import Db
 from townsquare.kit.pages import CursorText, after_id, page_of
 
 Kind: TypeAlias = Literal["posts", "drafts"]
-ExportLimit: TypeAlias = Annotated[int, Parameter(ge=1, le=500)]
+ExportLimit: TypeAlias = Annotated[int, QueryParameter(ge=1, le=500)]
 FIRST: Final = UUID(int=0)
 
 # By posts_author_idx, and by primary key for the versions of each post.
@@ -55,7 +55,7 @@ EXPORTS: Final[dict[Kind, str]] = {"posts": EXPORT_POSTS, "drafts": EXPORT_DRAFT
 
 @get("/export/{person_id:uuid}", guards=[internal_only], include_in_schema=False)
 async def export_content(
-    db: Db, person_id: UUID, kind: Kind, limit: ExportLimit = 500, cursor: CursorText = None
+    db: Db, person_id: FromPath[UUID], kind: FromQuery[Kind], limit: ExportLimit = 500, cursor: CursorText = None
 ) -> Response[bytes]:
     """Answer a page of what a person wrote, oldest first."""
     rows = await db.fetch(EXPORTS[kind], person_id, after_id(cursor) or FIRST, limit + 1)

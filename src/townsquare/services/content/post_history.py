@@ -10,6 +10,7 @@ from uuid import UUID
 
 import asyncpg
 from litestar import Response, get
+from litestar.params import FromPath
 from msgspec import Struct
 
 from townsquare.kit.asgi import AnyRequest
@@ -58,7 +59,7 @@ async def list_history(
     request: AnyRequest,
     db: Db,
     viewer: MaybeViewer,
-    post_id: UUID,
+    post_id: FromPath[UUID],
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorText = None,
 ) -> Response[Page[Version]]:

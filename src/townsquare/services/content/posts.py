@@ -8,6 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from litestar import Response, delete, get, patch, post
+from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Struct, UnsetType
 
 from townsquare.kit.asgi import AnyRequest
@@ -65,7 +66,7 @@ DELETE_POST: Final = "DELETE FROM posts WHERE id = $1"
 
 
 @get("/posts/{post_id:uuid}")
-async def read_post(db: Db, viewer: MaybeViewer, post_id: UUID) -> Post:
+async def read_post(db: Db, viewer: MaybeViewer, post_id: FromPath[UUID]) -> Post:
     """Read a post."""
     row = await db.fetchrow(READ_POST, id_of(viewer), post_id)
     if row is None:
@@ -74,13 +75,15 @@ async def read_post(db: Db, viewer: MaybeViewer, post_id: UUID) -> Post:
 
 
 @post("/posts", status_code=201)
-async def create_post(write: Transaction, person: SignedIn, data: NewPost) -> Response[Post]:
+async def create_post(write: Transaction, person: SignedIn, data: JSONBody[NewPost]) -> Response[Post]:
     """Publish a post."""
     return answer_created(await publish(write, person, data))
 
 
 @patch("/posts/{post_id:uuid}")
-async def change_post(request: AnyRequest, write: Transaction, person: SignedIn, post_id: UUID, data: PostChange) -> Post:
+async def change_post(
+    request: AnyRequest, write: Transaction, person: SignedIn, post_id: FromPath[UUID], data: JSONBody[PostChange]
+) -> Post:
     """Change one's own post; the version before stays in its history."""
     current = await _own_post(request, write, person, post_id)
     text, rendered = publishing.checked(given(data.text, current.text))
@@ -113,7 +116,7 @@ async def change_post(request: AnyRequest, write: Transaction, person: SignedIn,
 
 
 @delete("/posts/{post_id:uuid}", status_code=204)
-async def delete_post(request: AnyRequest, write: Transaction, person: SignedIn, post_id: UUID) -> None:
+async def delete_post(request: AnyRequest, write: Transaction, person: SignedIn, post_id: FromPath[UUID]) -> None:
     """Delete one's own post, with its comments and reactions."""
     current = await _own_post(request, write, person, post_id)
     await write.execute(DELETE_POST, post_id)

@@ -3,7 +3,7 @@
 from typing import Annotated, Final
 
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.dependencies import Db, MaybeViewer
@@ -48,7 +48,7 @@ LIMIT $3
 """
 
 TagText = Annotated[
-    str | None, Parameter(min_length=1, max_length=100, description="A tag, with or without its `#`, in any case.")
+    str | None, QueryParameter(min_length=1, max_length=100, description="A tag, with or without its `#`, in any case.")
 ]
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.database import Database
@@ -58,7 +58,7 @@ ORDER BY id DESC
 LIMIT $3
 """
 
-Query = Annotated[str, Parameter(min_length=1, max_length=200, description="Words that the posts hold.")]
+Query = Annotated[str, QueryParameter(min_length=1, max_length=200, description="Words that the posts hold.")]
 
 
 @get("/search")

@@ -7,6 +7,7 @@ not, and a person who has blocked the viewer is not there at all.
 from typing import Final
 
 from litestar import Response, get
+from litestar.params import FromPath
 
 from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.dependencies import Db, MaybeViewer
@@ -38,7 +39,7 @@ async def list_posts_of(
     request: AnyRequest,
     db: Db,
     viewer: MaybeViewer,
-    user_id: str,
+    user_id: FromPath[str],
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorText = None,
 ) -> Response[Page[Post]]:

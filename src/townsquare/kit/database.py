@@ -29,6 +29,7 @@ _LOST = (
     pg.OperatorInterventionError,
     pg.InsufficientResourcesError,
     pg.ReadOnlySQLTransactionError,
+    pg.InternalClientError,  # taken between a dying server's last word and the end of the connection
     OSError,
     TimeoutError,
 )

@@ -5,11 +5,10 @@ Sending either succeeds or raises, so it belongs into a job, which tries again.
 
 import asyncio
 import os
+import re
 import ssl
 from datetime import datetime
 from email import message_from_bytes
-from email.errors import MessageError
-from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime, make_msgid, parseaddr
@@ -26,7 +25,10 @@ from townsquare.settings import Settings
 
 TIMEOUT_SECONDS = 30.0
 MAX_SUBJECT = 200
+MAX_ADDRESS = 254
 PORT_SMTPS, PORT_SUBMISSION, PORT_SMTP = 465, 587, 25
+# One address and nothing that a header gives a meaning to. Whether it exists only a mail can tell.
+_ADDRESS = re.compile(r"""[^\s@<>()\[\],;:\\"]+@[^\s@<>()\[\],;:\\"]+""")
 
 
 class MailError(Exception):
@@ -43,11 +45,7 @@ class Mail(Struct, frozen=True):
     def __post_init__(self) -> None:
         if not self.subject.isprintable() or not 1 <= len(self.subject) <= MAX_SUBJECT:
             raise ValueError(f"A subject is one line of 1 to {MAX_SUBJECT} printable characters.")
-        try:
-            address = Address(addr_spec=self.to) if self.to.isprintable() else Address()
-        except (MessageError, ValueError, IndexError):
-            address = Address()
-        if address.addr_spec != self.to or not address.domain:
+        if not self.to.isprintable() or len(self.to) > MAX_ADDRESS or not _ADDRESS.fullmatch(self.to):
             raise ValueError("That is no e-mail address.")
 
 
@@ -144,7 +142,7 @@ def _keep(data: Path, message: EmailMessage) -> None:
     """Write the file under another name first: whoever lists the folder sees whole mails only."""
     folder = _folder(data)
     name = f"{new_id()}.eml"
-    unfinished = folder / f".{name}"
+    unfinished = folder / f"{name}.part"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -153,6 +151,7 @@ def _keep(data: Path, message: EmailMessage) -> None:
             os.fsync(file.fileno())
         unfinished.replace(folder / name)
     except OSError as error:
+        unfinished.unlink(missing_ok=True)
         raise MailError(f"The mail cannot be written to {folder}: {error.strerror}.") from error
 
 

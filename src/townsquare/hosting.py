@@ -75,7 +75,7 @@ class Host:
         self.metrics = Metrics()
         self._settings = settings
         self._secret = keys.internal_secret(settings)
-        self._upstreams: dict[str, Upstream] = {}
+        self.upstreams: dict[str, Upstream] = {}
         self._session: aiohttp.ClientSession | None = None
         local = BUILT if serves == ALL else () if serves == GATEWAY else (serves,)
         self.services: dict[str, ServiceApp] = {
@@ -83,7 +83,7 @@ class Host:
                 definition_of(name),
                 settings,
                 server=server,
-                upstreams=self._upstreams,
+                upstreams=self.upstreams,
                 metrics=self.metrics,
                 worker=worker,
                 background=background,
@@ -109,10 +109,10 @@ class Host:
     def _connect(self, session: aiohttp.ClientSession) -> None:
         for name in BUILT:
             if (local := self.services.get(name)) is not None:
-                self._upstreams[name] = LocalUpstream(Edge(local, *self._edge_of(name)), self._secret)
+                self.upstreams[name] = LocalUpstream(Edge(local, *self._edge_of(name)), self._secret)
             else:
                 base = base_of(name, self._settings)
-                self._upstreams[name] = RemoteUpstream(session, base, self._secret, SERVICES[name].timeout)
+                self.upstreams[name] = RemoteUpstream(session, base, self._secret, SERVICES[name].timeout)
 
     def _behind_the_edge(self, session: aiohttp.ClientSession) -> HTTPApp:
         if self._serves not in (ALL, GATEWAY):
@@ -122,11 +122,11 @@ class Host:
             local = self.services.get(name)
             remote = RemoteService(SERVICES[name], base_of(name, self._settings), session, self._secret)
             destinations[name] = remote if local is None else local
-        pages = GatewayPages(self._upstreams, self.metrics)
+        pages = GatewayPages(self.upstreams, self.metrics)
         return Edge(Gateway(destinations, pages), *self._edge_of(GATEWAY))
 
     def _edge_of(self, name: str) -> tuple[Settings, Verifier, str, RequestMetrics]:
-        verifier = Verifier(keys.public_keys(self._settings.data), exchange_through(self._upstreams))
+        verifier = Verifier(keys.public_keys(self._settings.data), exchange_through(self.upstreams))
         return self._settings, verifier, self._secret, self.metrics.add_service(name)
 
     async def _not_running(self, scope: HTTPScope, receive: Receive, send: Send) -> None:

@@ -103,13 +103,13 @@ class Edge:
         method, path = str(scope["method"]), str(scope["path"])
         if "\0" in path:
             raise Problem("not_found")
-        if call.internal or (call.operator and path.startswith(_UNLIMITED)):
+        if (call.internal and b"authorization" not in headers) or (call.operator and path.startswith(_UNLIMITED)):
             return
         token = token_of(headers, method)
         if token is not None:
             call.viewer = await self._verifier.viewer(token)
             _require_scope(call.viewer, method)
-        if self._limiter is None or call.forwarded or path.startswith(_UNLIMITED):
+        if self._limiter is None or call.forwarded or call.internal or path.startswith(_UNLIMITED):
             return
         decision = self._limit(self._limiter, call, method)
         extra.extend(headers_of(decision))

@@ -27,8 +27,13 @@ class Reply:
 class Upstream(Protocol):
     """Another service, wherever it runs."""
 
-    async def call(self, method: str, target: str, *, body: bytes = b"", timeout: float | None = None) -> Reply:
-        """Send an internal request to `target` (path and query). Raises the problem `upstream_unavailable`."""
+    async def call(
+        self, method: str, target: str, *, body: bytes = b"", token: str | None = None, timeout: float | None = None
+    ) -> Reply:
+        """Send an internal request to `target` (path and query), as the person whose access token is given, or as nobody.
+
+        Raises the problems `upstream_unavailable` and `upstream_timeout`.
+        """
         ...
 
 
@@ -39,7 +44,9 @@ class LocalUpstream:
         self._app = app
         self._secret = secret
 
-    async def call(self, method: str, target: str, *, body: bytes = b"", timeout: float | None = None) -> Reply:
+    async def call(
+        self, method: str, target: str, *, body: bytes = b"", token: str | None = None, timeout: float | None = None
+    ) -> Reply:
         """Run the request through the app, without a socket."""
         reply = Reply(500, [], b"")
 
@@ -54,7 +61,7 @@ class LocalUpstream:
 
         try:
             async with asyncio.timeout(timeout):
-                await self._app(_scope(method, target, self._secret), receive, send)
+                await self._app(_scope(method, target, self._secret, token), receive, send)
         except TimeoutError as error:
             raise Problem("upstream_timeout", headers={"Retry-After": "1"}) from error
         return reply
@@ -69,12 +76,15 @@ class RemoteUpstream:
         self._headers = {INTERNAL_HEADER: secret, "content-type": "application/json"}
         self._timeout = timeout
 
-    async def call(self, method: str, target: str, *, body: bytes = b"", timeout: float | None = None) -> Reply:
+    async def call(
+        self, method: str, target: str, *, body: bytes = b"", token: str | None = None, timeout: float | None = None
+    ) -> Reply:
         """Send the request over the network."""
         limit = aiohttp.ClientTimeout(total=timeout or self._timeout)
+        headers = self._headers if token is None else {**self._headers, "authorization": f"Bearer {token}"}
         try:
             async with self._session.request(
-                method, self._base + target, data=body or None, headers=self._headers, timeout=limit
+                method, self._base + target, data=body or None, headers=headers, timeout=limit
             ) as answer:
                 headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
                 return Reply(answer.status, headers, await answer.read())
@@ -82,8 +92,11 @@ class RemoteUpstream:
             raise Problem("upstream_unavailable", headers={"Retry-After": "1"}) from error
 
 
-def _scope(method: str, target: str, secret: str) -> HTTPScope:
+def _scope(method: str, target: str, secret: str, token: str | None) -> HTTPScope:
     path, _, query = target.partition("?")
+    headers = [(INTERNAL_HEADER.encode(), secret.encode()), (b"content-type", b"application/json")]
+    if token is not None:
+        headers.append((b"authorization", f"Bearer {token}".encode()))
     return {  # pyright: ignore[reportReturnType]
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -94,7 +107,7 @@ def _scope(method: str, target: str, secret: str) -> HTTPScope:
         "raw_path": path.encode(),
         "query_string": query.encode(),
         "root_path": "",
-        "headers": [(INTERNAL_HEADER.encode(), secret.encode()), (b"content-type", b"application/json")],
+        "headers": headers,
         "client": ("127.0.0.1", 0),
         "server": ("127.0.0.1", 0),
         "state": {},

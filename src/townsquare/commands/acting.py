@@ -1,0 +1,27 @@
+"""Commands that act for a person: found by handle in the users database, with an access token of their own making."""
+
+from uuid import UUID
+
+import click
+import msgspec
+from msgspec import Struct
+
+from townsquare.hosting import Host
+from townsquare.kit.identity import Viewer
+
+
+class _Profile(Struct):
+    id: UUID
+    handle: str
+    display_name: str
+
+
+async def acting_as(host: Host, handle: str) -> tuple[Viewer, str]:
+    """Return the person and an access token; ends the command with a sentence when there is no such person."""
+    reply = await host.upstreams["users"].call("GET", f"/profile/@{handle}")
+    if reply.status != 200:
+        raise click.ClickException(f"there is nobody called @{handle} here; register first")
+    profile = msgspec.json.decode(reply.body, type=_Profile)
+    token = host.services["users"].context.signer.sign(profile.id, profile.handle, profile.display_name, None)
+    context = host.services["users"].context
+    return await context.verifier.viewer(token), token

@@ -1,104 +1,37 @@
-"""The embedded PostgreSQL is found or started, shared, recovered and stopped, whatever happened before."""
+"""The embedded PostgreSQL is found or started, shared, configured and stopped."""
 
 import asyncio
 import os
 import shutil
-import signal
 import stat
-import subprocess
-import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from testbed.postgres import FORGETFUL
-from townsquare.kit.postgres import EmbeddedPostgres, find_programs
-from townsquare.kit.postgres_errors import (
-    PostgresBusyError,
-    PostgresFolderError,
-    PostgresSilentError,
-    PostgresStartError,
-    PostgresVersionError,
+from testbed.postgres_users import (
+    active,
+    another_townsquare,
+    ask,
+    data_folder,
+    running,
+    told_pid,
+    townsquare_on,
+    until_active,
 )
+from townsquare.kit.postgres_errors import PostgresBusyError, PostgresFolderError, PostgresStartError, PostgresVersionError
 from townsquare.kit.postgres_locks import only_starter
 from townsquare.kit.postgres_postmaster import find_postmaster
 
-ANOTHER_TOWNSQUARE = """
-import asyncio, sys
-from pathlib import Path
-from townsquare.kit.postgres import EmbeddedPostgres, find_programs
-
-async def main():
-    server = EmbeddedPostgres(Path(sys.argv[1]), find_programs(None))
-    await server.start()
-    await server.ensure_databases(["users", "content"])
-    print(server.pid, flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
-    await server.stop()
-
-asyncio.run(main())
-"""
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to look for another account")
 
 
 @pytest.fixture
 def data() -> Iterator[Path]:
-    """A data folder that every account can pass through; whatever still runs on it is ended."""
-    with tempfile.TemporaryDirectory(prefix="town-", ignore_cleanup_errors=True) as folder:
-        place = Path(folder)
-        place.chmod(0o711)
-        yield place
-        for pid_file in place.rglob("postmaster.pid"):
-            if postmaster := find_postmaster(pid_file.parent):
-                os.kill(postmaster.pid, signal.SIGCONT)
-                postmaster.end(patience=5)
-
-
-def townsquare_on(data: Path, *, durable: bool = False, **timeouts: float) -> EmbeddedPostgres:
-    """One townsquare's hold on the server; most tests do not mind losing its data."""
-    return EmbeddedPostgres(data, find_programs(None), extra={} if durable else FORGETFUL, **timeouts)
-
-
-@asynccontextmanager
-async def running(data: Path, *, durable: bool = False) -> AsyncIterator[EmbeddedPostgres]:
-    """A townsquare that uses the server for a while."""
-    server = townsquare_on(data, durable=durable)
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.stop()
-
-
-async def ask(server: EmbeddedPostgres, question: str) -> object:
-    """The answer to one query."""
-    connection = await asyncpg.connect(server.url("postgres"))
-    try:
-        return await connection.fetchval(question)
-    finally:
-        await connection.close()
-
-
-def pid_of(server: EmbeddedPostgres) -> int:
-    """The process of a server that must be running."""
-    assert server.pid is not None
-    return server.pid
-
-
-def another_townsquare(data: Path) -> subprocess.Popen[str]:
-    """A second process that uses the server until its input ends."""
-    command = [sys.executable, "-c", ANOTHER_TOWNSQUARE, str(data)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def told_pid(other: subprocess.Popen[str]) -> int:
-    """The server's process, told by the other townsquare when the server answers."""
-    assert other.stdout is not None
-    return int(other.stdout.readline())
+    """A data folder of the test's own."""
+    with data_folder() as folder:
+        yield folder
 
 
 async def test_cold_start_gives_an_empty_safe_and_private_server(data: Path) -> None:
@@ -157,135 +90,6 @@ async def test_processes_that_start_together_share_one_server(data: Path) -> Non
     assert find_postmaster(data / "postgres") is None
 
 
-async def test_a_killed_townsquare_leaves_its_server_to_the_next(data: Path) -> None:
-    other = another_townsquare(data)
-    pid = await asyncio.to_thread(told_pid, other)
-    other.kill()
-    other.communicate()
-    async with running(data) as server:
-        assert server.pid == pid
-    assert find_postmaster(server.cluster) is None
-
-
-async def test_the_terminals_interrupt_does_not_reach_the_server(data: Path) -> None:
-    async with running(data) as server:
-        assert os.getsid(pid_of(server)) != os.getsid(0)
-
-
-async def test_a_server_that_dies_is_started_again_with_all_it_acknowledged(data: Path) -> None:
-    async with running(data, durable=True) as server:
-        await ask(server, "CREATE TABLE kept AS SELECT 7 AS number")
-        watch = asyncio.create_task(server.supervise())
-        for _ in range(2):
-            killed = pid_of(server)
-            os.kill(killed, signal.SIGKILL)
-            async with asyncio.timeout(30):
-                while server.pid == killed or not await answers(server):
-                    await asyncio.sleep(0.01)
-        assert await ask(server, "SELECT number FROM kept") == 7
-    async with asyncio.timeout(5):
-        await watch
-
-
-async def answers(server: EmbeddedPostgres) -> bool:
-    """Whether the server takes a connection at this moment."""
-    with suppress(OSError, PostgresStartError, asyncpg.PostgresError):
-        return await ask(server, "SELECT true") is True
-    return False
-
-
-async def killed_server(data: Path) -> EmbeddedPostgres:
-    """A server that was killed, its postmaster.pid left behind, as after a power cut."""
-    server = townsquare_on(data)
-    await server.start()
-    postmaster = find_postmaster(server.cluster)
-    assert postmaster is not None
-    os.kill(postmaster.pid, signal.SIGKILL)
-    assert await asyncio.to_thread(postmaster.ended, 10)
-    postmaster.close()
-    return server
-
-
-async def test_remains_of_a_killed_server_do_not_prevent_a_start(data: Path) -> None:
-    server = await killed_server(data)
-    await server.start()
-    assert await ask(server, "SELECT 1") == 1
-    await server.stop()
-
-
-async def test_a_killed_servers_busy_parts_do_not_prevent_a_start(data: Path) -> None:
-    server = townsquare_on(data)
-    await server.start()
-    connection = await asyncpg.connect(server.url("postgres"))
-    busy = asyncio.create_task(connection.execute("DO 'BEGIN LOOP END LOOP; END'"))
-    async with asyncio.timeout(10):
-        while await ask(server, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO %' AND state = 'active'") != 1:
-            await asyncio.sleep(0.01)
-    os.kill(pid_of(server), signal.SIGKILL)
-    async with asyncio.timeout(8):
-        await server.start()
-    with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
-        await busy
-    await server.stop()
-
-
-async def test_a_number_that_another_program_has_got_does_not_prevent_a_start(data: Path) -> None:
-    server = await killed_server(data)
-    # Of the server's own account: PostgreSQL knows by itself that somebody else's process cannot be a server here.
-    stranger = subprocess.Popen(["sleep", "60"], user=server.cluster.stat().st_uid)
-    pid_file = server.cluster / "postmaster.pid"
-    _, _, rest = pid_file.read_text().partition("\n")
-    pid_file.write_text(f"{stranger.pid}\n{rest}")
-    try:
-        await server.start()
-        assert await ask(server, "SELECT 1") == 1
-        await server.stop()
-        assert stranger.poll() is None
-    finally:
-        stranger.kill()
-        stranger.wait()
-
-
-async def test_an_empty_pid_file_does_not_prevent_a_start(data: Path) -> None:
-    server = await killed_server(data)
-    (server.cluster / "postmaster.pid").write_text("")
-    await server.start()
-    assert await ask(server, "SELECT 1") == 1
-    await server.stop()
-
-
-async def test_a_cluster_cut_short_is_made_anew(data: Path) -> None:
-    half = data / "postgres.new"
-    half.mkdir()
-    (half / "PG_VERSION").write_text("18\n")
-    async with running(data) as server:
-        assert await ask(server, "SELECT 1") == 1
-    assert not half.exists()
-
-
-async def test_a_kill_in_the_middle_of_making_the_cluster_leaves_none(data: Path) -> None:
-    other = another_townsquare(data)
-    async with asyncio.timeout(30):
-        while not (data / "postgres.new" / "PG_VERSION").exists():
-            await asyncio.sleep(0.005)
-    other.kill()
-    other.communicate()
-    assert not (data / "postgres").exists()
-    with only_starter(data / "postgres.lock", patience=30):
-        assert programs_on(data) == []
-    async with running(data) as server:
-        assert await ask(server, "SELECT 1") == 1
-
-
-def programs_on(data: Path) -> list[str]:
-    """The command lines of the programs that were told to work on the folder."""
-    lines = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            lines.append(entry.read_bytes().decode(errors="replace"))
-    return [line for line in lines if str(data) in line]
-
-
 async def test_files_that_are_no_cluster_are_not_touched(data: Path) -> None:
     (data / "postgres").mkdir()
     (data / "postgres" / "thesis.txt").write_text("years of work")
@@ -304,25 +108,25 @@ async def test_a_folder_that_fits_no_socket_address_is_served_from_a_private_one
     shutil.rmtree(sockets)
 
 
-async def test_a_frozen_server_is_reported_within_the_deadline_and_used_when_it_thaws(data: Path) -> None:
+async def test_a_locked_out_townsquare_is_told_so(data: Path) -> None:
     async with running(data) as server:
-        os.kill(pid_of(server), signal.SIGSTOP)
-        late = townsquare_on(data, answer_timeout=0.5)
-        async with asyncio.timeout(5):
-            with pytest.raises(PostgresSilentError, match=f"kill -CONT {server.pid}"):
-                await late.start()
-        os.kill(pid_of(server), signal.SIGCONT)
-        await late.start()
-        assert late.pid == server.pid
-        await late.stop()
+        hba = server.cluster / "pg_hba.conf"
+        hba.write_text("local all all reject\n")
+    with pytest.raises(PostgresStartError, match="does not let townsquare in"):
+        await townsquare_on(data).start()
 
 
-async def test_a_frozen_server_is_stopped_all_the_same(data: Path) -> None:
-    server = townsquare_on(data, stop_timeout=0.2)
-    await server.start()
-    os.kill(pid_of(server), signal.SIGSTOP)
-    await server.stop()
-    assert find_postmaster(server.cluster) is None
+async def test_an_abandoned_query_does_not_run_on(data: Path) -> None:
+    async with running(data) as server:
+        connection = await asyncpg.connect(server.url("postgres"))
+        busy = asyncio.create_task(connection.execute("SELECT pg_sleep(60)"))
+        await until_active(server, "SELECT pg_sleep%")
+        connection.terminate()
+        async with asyncio.timeout(10):
+            while await active(server, "SELECT pg_sleep%"):
+                await asyncio.sleep(0.05)
+        with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+            await busy
 
 
 async def test_databases_are_created_once_however_many_ask(data: Path) -> None:

@@ -12,48 +12,25 @@ townsquare adopts it.
 
 import asyncio
 import os
-import subprocess
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
 import asyncpg
-import structlog
 
-from townsquare.kit.postgres_account import Account, choose_account, clean_environment
-from townsquare.kit.postgres_cluster import (
-    ROLE,
-    check_version,
-    configure,
-    make_cluster,
-    make_socket_folder,
-    socket_settings,
-)
-from townsquare.kit.postgres_errors import (
-    PostgresError,
-    PostgresFolderError,
-    PostgresSilentError,
-    PostgresStartError,
-)
+from townsquare.kit.logs import get_logger
+from townsquare.kit.postgres_cluster import ROLE
+from townsquare.kit.postgres_errors import PostgresError, PostgresFolderError, PostgresStartError
+from townsquare.kit.postgres_launch import Launcher
 from townsquare.kit.postgres_locks import Lease, only_starter
-from townsquare.kit.postgres_postmaster import (
-    PidFile,
-    Postmaster,
-    defuse_stale_pid_file,
-    end_orphans,
-    find_postmaster,
-)
-from townsquare.kit.postgres_programs import find_programs, has_statistics, major_version
-from townsquare.kit.postgres_tuning import memory_available, tuned
+from townsquare.kit.postgres_postmaster import PidFile, Postmaster, find_postmaster
+from townsquare.kit.postgres_programs import find_programs
 
 __all__ = ["EmbeddedPostgres", "PostgresError", "find_programs"]
 
 MAINTENANCE = "postgres"
 STARTER_SECONDS = 90.0
-REMAINS_SECONDS = 10.0
-LARGE_LOG = 16 * 1024 * 1024
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.005, 0.1
 FIRST_DELAY, LONGEST_DELAY = 0.2, 30.0
 STEADY_SECONDS = 10.0
@@ -86,14 +63,13 @@ class EmbeddedPostgres:
         self.data = data.absolute()
         self.cluster = self.data / "postgres"
         self.log = self.data / "postgres.log"
-        self._programs = programs.absolute()
-        self._extra = dict(extra or {})
         self._answer_timeout = answer_timeout
         self._stop_timeout = stop_timeout
+        self._launcher = Launcher(self.data, self.cluster, self.log, programs.absolute(), dict(extra or {}), answer_timeout)
         self._lease = Lease(self.data / "postgres.users")
         self._postmaster: Postmaster | None = None
         self._stopping = False
-        self._logger: structlog.stdlib.BoundLogger = structlog.get_logger("postgres")
+        self._logger = get_logger("postgres")
 
     @property
     def pid(self) -> int | None:
@@ -119,7 +95,7 @@ class EmbeddedPostgres:
         except asyncio.CancelledError:
             await self.stop()
             raise
-        except PostgresError:
+        except Exception:
             self._lease.release()
             raise
 
@@ -140,6 +116,8 @@ class EmbeddedPostgres:
             delay = 0.0 if lived > STEADY_SECONDS else min(max(delay * 2, FIRST_DELAY), LONGEST_DELAY)
             self._logger.warning("postgres.died", pid=self._postmaster.pid, restart_in=delay, log=str(self.log))
             await asyncio.sleep(delay)
+            if self._stopping:
+                return
             try:
                 await self._serve()
             except PostgresError as error:
@@ -178,80 +156,23 @@ class EmbeddedPostgres:
             if await self._answers(found):
                 return
             # It ended before it answered: an operator was stopping it, or it did not survive its own start.
-        raise PostgresStartError(f"PostgreSQL ends again and again while it starts. {self._end_of_log(0)}")
+        raise PostgresStartError(f"PostgreSQL ends again and again while it starts. {self._launcher.end_of_log()}")
 
     def _find_or_launch(self) -> Postmaster:
         try:
             # Others may pass through, not look in: the server's account must reach its cluster below.
             self.data.mkdir(mode=0o711, parents=True, exist_ok=True)
             with only_starter(self.data / "postgres.lock", patience=STARTER_SECONDS) as lock:
+                if self._stopping:
+                    # Overtaken by stop, which would not know of a server started now.
+                    raise PostgresStartError("PostgreSQL is not started, because it is being stopped.")
                 self._lease.take()
-                return find_postmaster(self.cluster) or self._launch(lock)
+                return find_postmaster(self.cluster) or self._launcher.launch(lock)
         except OSError as error:
             raise PostgresFolderError(
                 f"PostgreSQL's files in {self.data} cannot be used: {error}. Check who owns the folder"
                 f" (townsquare runs as account {os.geteuid()}) and that the disk has room."
             ) from error
-
-    def _launch(self, lock: int) -> Postmaster:
-        version = major_version(self._programs)
-        account = choose_account(self._programs, self.data, self.cluster)
-        make_cluster(self._programs, self.cluster, account, version=version, lock=lock)
-        check_version(self.cluster, version)
-        account.give_tree(self.cluster)
-        configure(self.cluster, account, self._settings(make_socket_folder(self.data, account)))
-        self._rotate_log()
-        until = time.monotonic() + REMAINS_SECONDS
-        while True:
-            defuse_stale_pid_file(self.cluster)
-            logged = self.log.stat().st_size if self.log.exists() else 0
-            child = self._spawn(account)
-            if (postmaster := self._introduced(child)) is not None:
-                return postmaster
-            complaint = self._end_of_log(logged)
-            if "shared memory block" not in complaint or time.monotonic() > until:
-                raise PostgresStartError(f"PostgreSQL did not start. {complaint}")
-            end_orphans(self.cluster)
-            time.sleep(SHORTEST_PAUSE * 4)
-
-    def _settings(self, sockets: Path) -> dict[str, str]:
-        machine = tuned(memory_available(), statistics=has_statistics(self._programs))
-        return machine | socket_settings(sockets) | self._extra
-
-    def _spawn(self, account: Account) -> subprocess.Popen[bytes]:
-        log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            child = subprocess.Popen(  # noqa: S603
-                [*account.prefix, str(self._programs / "postgres"), "-D", str(self.cluster)],
-                user=account.user,
-                group=account.group,
-                extra_groups=account.extra_groups,
-                cwd="/",
-                env=clean_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                umask=0o077,
-                start_new_session=True,
-            )
-        finally:
-            os.close(log)
-        # Takes note of its death at once, so that no zombie holds the number of a server that is gone.
-        threading.Thread(target=child.wait, name="postgres-reaper", daemon=True).start()
-        return child
-
-    def _introduced(self, child: subprocess.Popen[bytes]) -> Postmaster | None:
-        """The server, as soon as the cluster says that it is its own; None when it ended before."""
-        until = time.monotonic() + self._answer_timeout
-        while child.returncode is None:
-            noted = PidFile.read(self.cluster)
-            if noted is not None and noted.pid == child.pid and noted.sockets is not None:
-                return find_postmaster(self.cluster)
-            if time.monotonic() > until:
-                raise PostgresSilentError(self._silence(child.pid))
-            time.sleep(SHORTEST_PAUSE)
-        # Perhaps because a server that somebody else has started in the meantime was there first.
-        return find_postmaster(self.cluster)
 
     async def _answers(self, postmaster: Postmaster) -> bool:
         """Wait until the server takes connections; False when it ended instead."""
@@ -259,7 +180,7 @@ class EmbeddedPostgres:
         while not postmaster.ended():
             left = until - time.monotonic()
             if left <= 0:
-                raise PostgresSilentError(self._silence(postmaster.pid))
+                raise self._launcher.silence(postmaster.pid)
             try:
                 connection = await asyncpg.connect(self.url(MAINTENANCE), timeout=left)
             except asyncpg.TooManyConnectionsError:
@@ -269,6 +190,11 @@ class EmbeddedPostgres:
                 until = time.monotonic() + self._answer_timeout
             except (OSError, TimeoutError, asyncpg.PostgresConnectionError, PostgresStartError):
                 pass
+            except asyncpg.PostgresError as error:
+                raise PostgresStartError(
+                    f"PostgreSQL on {self.cluster} answers, but does not let townsquare in: {error}. Look for what was"
+                    f" changed in its pg_hba.conf or custom.conf, or in the role {ROLE}."
+                ) from error
             else:
                 await connection.close(timeout=self._answer_timeout)
                 return True
@@ -281,6 +207,10 @@ class EmbeddedPostgres:
             with only_starter(self.data / "postgres.lock", patience=STARTER_SECONDS):
                 if self._lease.is_last() and (postmaster := find_postmaster(self.cluster)):
                     self._end(postmaster)
+        except FileNotFoundError:
+            # The data folder was deleted: the server that we know of is of no use to anybody any more.
+            if self._postmaster is not None:
+                self._postmaster.end(self._stop_timeout)
         finally:
             self._lease.release()
             if self._postmaster is not None:
@@ -291,21 +221,3 @@ class EmbeddedPostgres:
         by = postmaster.end(self._stop_timeout)
         self._logger.info("postgres.stopped", pid=postmaster.pid, signal=by.name if by else None)
         postmaster.close()
-
-    def _rotate_log(self) -> None:
-        if self.log.exists() and self.log.stat().st_size > LARGE_LOG:
-            self.log.replace(self.log.with_name(f"{self.log.name}.1"))
-
-    def _end_of_log(self, start: int) -> str:
-        with self.log.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(start, size - 4096))
-            lines = file.read().decode(errors="replace").splitlines()
-        return f"Its log {self.log} ends:\n" + "\n".join(lines[-12:])
-
-    def _silence(self, pid: int) -> str:
-        return (
-            f"PostgreSQL's process {pid} on {self.cluster} has not answered for {self._answer_timeout:.0f}"
-            f" seconds. It may be frozen (kill -CONT {pid} wakes it), or the machine is overloaded. See"
-            f" {self.log}, or end it with kill -QUIT {pid} and start again."
-        )

@@ -1,6 +1,7 @@
 """Sizes the embedded PostgreSQL for the machine, or for the part of it that a container was given."""
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -48,6 +49,9 @@ def tuned(memory: int, *, statistics: bool) -> dict[str, str]:
         "log_timezone": "UTC",
         "timezone": "UTC",
     }
+    if sys.platform == "linux":
+        # A request that runs over its deadline closes its connection; the query must not run on for nobody.
+        settings["client_connection_check_interval"] = "2s"
     if statistics:
         settings["shared_preload_libraries"] = "pg_stat_statements"
     return settings

@@ -5,8 +5,8 @@ processes of one service one holds the lease and reads; the lease is only thrift
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import asyncpg
@@ -25,6 +25,7 @@ MAX_BACKOFF = 5.0
 TOKEN_WAIT_SECONDS = 1.0
 
 Apply = Callable[[Connection, Event], Awaitable[None]]
+ApplyBatch = Callable[[Connection, Sequence[Event]], Awaitable[None]]
 
 REGISTER = "INSERT INTO event_checkpoints (source) VALUES ($1) ON CONFLICT DO NOTHING"
 
@@ -45,10 +46,15 @@ SEEN = "SELECT xid::text FROM event_checkpoints WHERE source = $1"
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """What one service derives from another's events: a function for each topic it cares for."""
+    """What one service derives from another's events: a function for each topic it cares for.
+
+    A topic in `batches` gets all its events of a batch at once, after the other topics: for what takes locks that
+    requests take too, which must be taken in one order.
+    """
 
     source: str
     topics: Mapping[str, Apply]
+    batches: Mapping[str, ApplyBatch] = field(default_factory=dict[str, ApplyBatch])
 
 
 class ReaderRunner:
@@ -116,6 +122,9 @@ class ReaderRunner:
             for event in batch.items:
                 if (apply := self._reader.topics.get(event.topic)) is not None:
                     await apply(connection, event)
+            for topic, apply_batch in self._reader.batches.items():
+                if told := [event for event in batch.items if event.topic == topic]:
+                    await apply_batch(connection, told)
             after = _after(batch)
             await connection.execute(ADVANCE, self._reader.source, str(after.xid), after.id)
         created = datetime.fromisoformat(batch.items[-1].created_at)

@@ -1,0 +1,1 @@
+"""users: people, their accounts, and what stands between them."""

@@ -1,0 +1,102 @@
+-- What people are found by. A handle and a name are each kept as every order of their words that begins with another
+-- one ("ada lovelace", "lovelace ada") and run together ("adalovelace"), so that a search is a range of one index.
+
+-- Without accents, case and punctuation: "Ada_Lovelace" is "ada lovelace". unaccent() is only STABLE because its rules
+-- could be edited; nobody does, and a key that is stored does not change anyway.
+CREATE FUNCTION search_key(name text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN btrim(left(regexp_replace(
+    lower(public.unaccent('public.unaccent', normalize(name, NFKC))), '[[:space:][:punct:]]+', ' ', 'g'
+), 60));
+
+-- At most nine keys; none for a name without a letter.
+CREATE FUNCTION search_keys(name text) RETURNS SETOF text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE ROWS 4
+BEGIN ATOMIC
+    SELECT array_to_string(words[i:] || words[:i - 1], ' ')
+    FROM string_to_array(public.search_key(name), ' ') AS words, generate_series(1, least(cardinality(words), 8)) AS i
+    UNION
+    SELECT replace(key, ' ', '')
+    FROM public.search_key(name) AS key
+    WHERE key <> '';
+END;
+
+-- The word itself and the word with each one of its letters left out: words that are one typo apart share one of these.
+CREATE FUNCTION one_letter_less(word text) RETURNS text[]
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN (
+    SELECT array_agg(DISTINCT left(word, i - 1) || substr(word, i + 1))
+    FROM generate_series(1, char_length(word) + 1) AS i
+);
+
+-- True when the words are equal, or one letter more, one less, one other or two swapped neighbours apart.
+CREATE FUNCTION one_typo_apart(a text, b text) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+AS $$
+DECLARE
+    longer integer := char_length(a) - char_length(b);
+    i integer := 1;
+BEGIN
+    IF abs(longer) > 1 OR a = b THEN
+        RETURN a = b;
+    END IF;
+    WHILE substr(a, i, 1) = substr(b, i, 1) LOOP
+        i := i + 1;
+    END LOOP;
+    RETURN CASE longer
+        WHEN 1 THEN substr(a, i + 1) = substr(b, i)
+        WHEN -1 THEN substr(a, i) = substr(b, i + 1)
+        ELSE substr(a, i + 1) = substr(b, i + 1)
+            OR substr(a, i, 2) = reverse(substr(b, i, 2)) AND substr(a, i + 2) = substr(b, i + 2)
+    END;
+END
+$$;
+
+CREATE TABLE people_names (
+    key text COLLATE "C" NOT NULL,
+    of_name boolean NOT NULL,
+    person uuid NOT NULL REFERENCES people ON DELETE CASCADE,
+    word text COLLATE "C" NOT NULL GENERATED ALWAYS AS (split_part(key, ' ', 1)) STORED,
+    PRIMARY KEY (person, key)
+);
+
+CREATE INDEX people_names_key_idx ON people_names (key, of_name, person);
+-- A typo leaves too few trigrams of a short word ("jhon" and "john" share one of nine), so short words are found by what
+-- is left of them, exactly; for long ones that would be six times the room (50,000 people: 97 MB), and trigrams do.
+CREATE INDEX people_names_short_word_idx ON people_names USING gin (one_letter_less(word))
+WHERE char_length(word) <= 8;
+CREATE INDEX people_names_long_word_idx ON people_names USING gin (word gin_trgm_ops)
+WHERE char_length(word) > 8;
+
+CREATE FUNCTION name_person() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    DELETE FROM people_names WHERE person = new.id;
+    INSERT INTO people_names (key, of_name, person)
+    SELECT key, bool_and(of_name), new.id
+    FROM (
+        SELECT false AS of_name, search_keys(new.handle) AS key
+        UNION ALL
+        SELECT true, search_keys(new.display_name)
+    ) AS keys
+    GROUP BY key;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER people_named AFTER INSERT ON people
+FOR EACH ROW EXECUTE FUNCTION name_person();
+
+CREATE TRIGGER people_renamed AFTER UPDATE OF handle, display_name ON people
+FOR EACH ROW WHEN ((old.handle, old.display_name) IS DISTINCT FROM (new.handle, new.display_name))
+EXECUTE FUNCTION name_person();
+
+INSERT INTO people_names (key, of_name, person)
+SELECT key, bool_and(of_name), id
+FROM (
+    SELECT id, false AS of_name, search_keys(handle) AS key FROM people
+    UNION ALL
+    SELECT id, true, search_keys(display_name) FROM people
+) AS keys
+GROUP BY id, key;

@@ -12,14 +12,14 @@ RETURN btrim(left(regexp_replace(
 -- At most nine keys; none for a name without a letter.
 CREATE FUNCTION search_keys(name text) RETURNS SETOF text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE ROWS 4
-BEGIN ATOMIC
+AS $$
     SELECT array_to_string(words[i:] || words[:i - 1], ' ')
     FROM string_to_array(public.search_key(name), ' ') AS words, generate_series(1, least(cardinality(words), 8)) AS i
     UNION
     SELECT replace(key, ' ', '')
     FROM public.search_key(name) AS key
-    WHERE key <> '';
-END;
+    WHERE key <> ''
+$$;
 
 -- The word itself and the word with each one of its letters left out: words that are one typo apart share one of these.
 CREATE FUNCTION one_letter_less(word text) RETURNS text[]

@@ -25,6 +25,9 @@ _JSON = b"application/json"
 _ACCEPTED = (b"application/json", b"application/merge-patch+json", b"multipart/form-data")
 _REVALIDATE = (b"cache-control", b"private, no-cache")
 SLOW_SECONDS = 1.0
+LONG_POLLS = frozenset({"/events"})
+CLIENT_GONE = 499
+"""What is counted where nobody waited for the answer; never sent."""
 UNMATCHED = "(unmatched)"
 
 
@@ -56,7 +59,8 @@ class RequestLayer:
     def _observe(self, scope: HTTPScope, method: str, status: int, seconds: float) -> None:
         route = str(cast("dict[str, object]", scope).get("path_template") or UNMATCHED)
         self._metrics.observe(method, route, status, seconds)
-        if self._log_all or status >= HTTPStatus.INTERNAL_SERVER_ERROR or seconds > SLOW_SECONDS:
+        slow = seconds > SLOW_SECONDS and route not in LONG_POLLS
+        if self._log_all or slow or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log_request(self._log, method, route, status, seconds, call_of(scope).id, self._context.name)
 
     async def _read(self, scope: HTTPScope, receive: Receive, send: Send, answer: "_Answer") -> None:
@@ -130,7 +134,7 @@ class _Answer:
     __slots__ = ("body", "headers", "started", "status")
 
     def __init__(self) -> None:
-        self.status = 500
+        self.status = CLIENT_GONE
         self.headers: Headers = []
         self.body = bytearray()
         self.started = False

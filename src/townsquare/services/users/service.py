@@ -5,13 +5,20 @@ from typing import Final
 
 from townsquare.kit.app import Definition
 from townsquare.services.users import (
+    accounts,
     blocks,
+    email,
     endorsements,
+    export,
     follows,
     mutes,
+    personal_tokens,
     post_counts,
     profile,
     search,
+    second_factor,
+    sessions,
+    signing_keys,
     skill_names,
     skills,
 )
@@ -20,6 +27,13 @@ DEFINITION: Final = Definition(
     name="users",
     schema=Path(__file__).parent / "schema",
     routes=(
+        *accounts.ROUTES,
+        *sessions.ROUTES,
+        *second_factor.ROUTES,
+        *personal_tokens.ROUTES,
+        *email.ROUTES,
+        *export.ROUTES,
+        *signing_keys.ROUTES,
         *profile.ROUTES,
         *skills.ROUTES,
         *endorsements.ROUTES,
@@ -29,6 +43,7 @@ DEFINITION: Final = Definition(
         *mutes.ROUTES,
         *search.ROUTES,
     ),
+    jobs=(*accounts.JOBS, *email.JOBS),
     readers=(post_counts.READER,),
     signs_tokens=True,
 )

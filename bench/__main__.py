@@ -1,0 +1,56 @@
+"""`python -m bench [NAME ...]`: run the benchmarks, keep the results, write the table into the docs."""
+
+import argparse
+import json
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from bench.harness import RESULTS, Report, Row, table
+
+BENCHMARKS = ("startup", "reads", "gateway", "indexes")
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "benchmarks.md"
+
+
+def main() -> None:
+    """Run what was asked for, or everything."""
+    parser = argparse.ArgumentParser(prog="python -m bench")
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], default=[], help="benchmarks to run (all)")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (5)")
+    options = parser.parse_args()
+    for name in options.names or BENCHMARKS:
+        print(f"{name}:", flush=True)
+        run: Callable[[int], Report] = import_module(f"bench.{name}").run
+        run(options.rounds).save()
+    write_page()
+
+
+def write_page() -> None:
+    """Write every kept result as one page."""
+    parts = [HEADER]
+    for name in BENCHMARKS:
+        file = RESULTS / f"{name}.json"
+        if file.exists():
+            parts.append(_section(json.loads(file.read_text("utf-8"))))
+    PAGE.write_text("\n".join(parts), "utf-8")
+    print(f"written: {PAGE.relative_to(Path.cwd()) if PAGE.is_relative_to(Path.cwd()) else PAGE}")
+
+
+HEADER = """# Benchmarks
+
+Made by `make bench`; do not edit. Each ratio is taken inside one round in which the contenders take turns, and its median is quoted with its
+least and greatest. Absolute figures move with the machine. How each is measured stands at the top of its file in `bench/`.
+"""
+
+
+def _section(document: dict[str, object]) -> str:
+    rows = [Row(**row) for row in document.pop("rows")]  # type: ignore[attr-defined]
+    machine = document.pop("machine")
+    date = document.pop("date")
+    report = Report(rows=rows, **document)  # type: ignore[arg-type]
+    where = ", ".join(f"{name} {value}" for name, value in machine.items())  # type: ignore[attr-defined]
+    return table(report) + f"Measured {date} on: {where}.\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Your own data, as a ZIP of JSON files: everything that the platform keeps of you, here and in the other services.
+
+What another service keeps is fetched while the ZIP is written. If one does not answer, there is no ZIP: one that is
+silently not whole would be taken for the whole.
+"""
+
+import json
+import tempfile
+import zipfile
+from collections.abc import AsyncIterator, Mapping
+from typing import IO, Any, Final
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from litestar import get
+from litestar.response import Stream
+
+from townsquare.kit.context import Context
+from townsquare.kit.database import Database
+from townsquare.kit.dependencies import Ctx, SignedIn
+from townsquare.kit.problems import unavailable
+from townsquare.kit.upstream import Upstream
+
+IN_MEMORY: Final = 4 << 20
+CHUNK: Final = 1 << 16
+CONTENT_KINDS: Final = ("posts", "drafts", "comments", "reactions", "bookmarks")
+
+# Each reads one person's rows by an index; a person has thousands at the most.
+PARTS: Final[dict[str, str]] = {
+    "account": """
+        SELECT p.id, p.handle, a.email, a.email_verified_at, a.totp_confirmed_at, a.created_at, a.delete_after
+        FROM people AS p JOIN accounts AS a ON a.person_id = p.id WHERE p.id = $1
+    """,
+    "profile": """
+        SELECT display_name, bio, avatar, banner, location, website, fields, followers, following, posts
+        FROM people WHERE id = $1
+    """,
+    "skills": "SELECT id, name, level, endorsements, created_at FROM skills WHERE person = $1 ORDER BY name_key",
+    "follows": """
+        SELECT r.followee AS id, p.handle, r.since FROM follows AS r JOIN people AS p ON p.id = r.followee WHERE r.follower = $1
+    """,
+    "followers": """
+        SELECT r.follower AS id, p.handle, r.since FROM follows AS r JOIN people AS p ON p.id = r.follower WHERE r.followee = $1
+    """,
+    "blocks": """
+        SELECT r.blocked AS id, p.handle, r.since FROM blocks AS r JOIN people AS p ON p.id = r.blocked WHERE r.blocker = $1
+    """,
+    "mutes": """
+        SELECT r.muted AS id, p.handle, r.since FROM mutes AS r JOIN people AS p ON p.id = r.muted WHERE r.muter = $1
+    """,
+    "sessions": "SELECT id, user_agent, created_at, used_at, expires_at FROM sessions WHERE person_id = $1",
+    "tokens": "SELECT id, name, scopes, created_at, expires_at, used_at FROM personal_tokens WHERE person_id = $1",
+}
+
+
+@get("/account/export", media_type="application/zip")
+async def export_account(context: Ctx, account: SignedIn) -> Stream:
+    """Take your data with you, as a ZIP."""
+    file = await build_export(context, account.id)
+    name = f"townsquare-{account.handle}.zip"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    return Stream(_chunks(file), media_type="application/zip", headers=headers)
+
+
+async def build_export(context: Context, person: UUID) -> IO[bytes]:
+    """Write the ZIP to a temporary file that vanishes when it is closed; raises the 503 when a service is away."""
+    file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  (handed to the caller)
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, sql in PARTS.items():
+            rows = await _rows(context.database, sql, person)
+            archive.writestr(f"{name}.json", json.dumps(rows, ensure_ascii=False, indent=1))
+        for kind in CONTENT_KINDS:
+            with archive.open(f"content/{kind}.ndjson", "w") as target:
+                async for item in _content(context.upstreams["content"], person, kind):
+                    target.write(item + b"\n")
+    file.seek(0)
+    return file
+
+
+async def _rows(database: Database, sql: str, person: UUID) -> list[dict[str, Any]]:
+    return [_plain(row) for row in await database.fetch(sql, person)]
+
+
+def _plain(row: asyncpg.Record | Mapping[str, Any]) -> dict[str, Any]:
+    return msgspec.json.decode(msgspec.json.encode({name: value for name, value in row.items() if value is not None}))
+
+
+async def _content(content: Upstream, person: UUID, kind: str) -> AsyncIterator[bytes]:
+    cursor = ""
+    while True:
+        reply = await content.call("GET", f"/export/{person}?kind={kind}{cursor}", timeout=30)
+        if reply.status == 404 or (reply.status == 422 and not cursor):
+            return  # a kind that this release of the other service does not keep
+        if reply.status != 200:
+            raise unavailable("A part of your data cannot be read right now; try again.", retry_after=5)
+        page = msgspec.json.decode(reply.body, type=_Page)
+        for item in page.items:
+            yield bytes(item)
+        if page.next_cursor is None:
+            return
+        cursor = f"&cursor={page.next_cursor}"
+
+
+class _Page(msgspec.Struct):
+    items: list[msgspec.Raw]
+    next_cursor: str | None
+
+
+async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
+    with file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+ROUTES: Final = (export_account,)

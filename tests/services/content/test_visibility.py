@@ -1,0 +1,155 @@
+"""Who sees which post: every way to read one, against a model of a few lines, in random small worlds."""
+
+import itertools
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from testbed.content import publish
+from testbed.town import Person, Town
+from townsquare.kit.outbox import Event
+from townsquare.services.content.people import READER
+
+PEOPLE = range(4)
+NOBODY = None
+PAIRS = list(itertools.permutations(PEOPLE, 2))
+
+Pairs = frozenset[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class ModelPost:
+    """Who wrote it, for whom, and whom it mentions."""
+
+    author: int
+    visibility: str
+    mentions: frozenset[int]
+
+
+@dataclass(frozen=True)
+class World:
+    """Relations as (who, whom), and posts, oldest first."""
+
+    follow: Pairs
+    block: Pairs
+    mute: Pairs
+    posts: list[ModelPost]
+
+    def readable(self, post: ModelPost, viewer: int | None) -> bool:
+        """The promise of `visibility.py`."""
+        if viewer == post.author:
+            return True
+        if (post.author, viewer) in self.block:
+            return False
+        return {
+            "public": True,
+            "followers": (viewer, post.author) in self.follow,
+            "private": viewer in post.mentions,
+        }[post.visibility]
+
+    def on_page_of(self, author: int, viewer: int | None) -> list[int] | None:
+        """The numbers of the posts on the author's page, newest first; None when there is no such page."""
+        if (author, viewer) in self.block:
+            return None
+        hidden = (viewer, author) in self.block
+        mine = [n for n, post in enumerate(self.posts) if post.author == author and self.readable(post, viewer)]
+        return [] if hidden else mine[::-1]
+
+    def in_public_lists(self, viewer: int | None) -> list[int]:
+        """The numbers of the posts that timelines, tags' pages and the search show, newest first."""
+        return [
+            number
+            for number, post in reversed(list(enumerate(self.posts)))
+            if post.visibility == "public"
+            and self.readable(post, viewer)
+            and (viewer, post.author) not in self.block | self.mute
+        ]
+
+
+pairs = st.frozensets(st.sampled_from(PAIRS))
+posts = st.builds(
+    ModelPost,
+    author=st.sampled_from(PEOPLE),
+    visibility=st.sampled_from(["public", "followers", "private"]),
+    mentions=st.frozensets(st.sampled_from(PEOPLE), max_size=2),
+)
+worlds = st.builds(World, follow=pairs, block=pairs, mute=pairs, posts=st.lists(posts, min_size=1, max_size=6))
+
+
+@pytest.fixture
+async def people(town: Town) -> list[Person]:
+    """The people of all the worlds of this test, known to content; strangers to each other."""
+    people = [await town.register(f"p{number}") for number in PEOPLE]
+    await town.settle()
+    return people
+
+
+versions = itertools.count(10**12)
+"""Newer than any event that really happened."""
+
+
+@given(world=worlds)
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+async def test_every_way_to_read_shows_exactly_what_the_viewer_may_see(
+    town: Town, people: list[Person], world: World
+) -> None:
+    await relate(town, people, world)
+    tag = town.handle("tag")
+    written = [await write(town, people, post, tag) for post in world.posts]
+    for viewer in (NOBODY, *PEOPLE):
+        as_ = None if viewer is NOBODY else people[viewer]
+        seen = View(town, as_, {post_id: number for number, post_id in enumerate(written)})
+        assert await seen.single() == {n: world.readable(post, viewer) for n, post in enumerate(world.posts)}
+        for author in PEOPLE:
+            page = await seen.listed(f"/users/{people[author].id}/posts")
+            assert page == world.on_page_of(author, viewer), (viewer, author)
+            assert page == await seen.listed(f"/users/@{people[author].handle}/posts")
+        public = world.in_public_lists(viewer)
+        assert await seen.listed(f"/public/posts?tag={tag}") == public, viewer
+        assert await seen.listed(f"/search?q={tag}") == public, viewer
+        assert await seen.listed("/public/posts?limit=100") == public, viewer
+
+
+@dataclass
+class View:
+    """What one viewer sees, as the numbers of the world's posts."""
+
+    town: Town
+    viewer: Person | None
+    numbers: dict[str, int]
+
+    async def single(self) -> dict[int, bool]:
+        """Whether each post can be read by its id, and its history with it."""
+        seen: dict[int, bool] = {}
+        for post_id, number in self.numbers.items():
+            status = (await self.town.content.get(f"/posts/{post_id}", as_=self.viewer)).status
+            assert status in (200, 404)
+            assert (await self.town.content.get(f"/posts/{post_id}/history", as_=self.viewer)).status == status
+            seen[number] = status == 200
+        return seen
+
+    async def listed(self, path: str) -> list[int] | None:
+        """The world's posts in a list, in its order; None when it is not found."""
+        answer = await self.town.content.get(path, as_=self.viewer)
+        if answer.status == 404:
+            return None
+        return [self.numbers[item["id"]] for item in answer.items if item["id"] in self.numbers]
+
+
+async def relate(town: Town, people: list[Person], world: World) -> None:
+    """Have content told of every relation that there is in this world, and of the end of every other one."""
+    async with town.database("content").transaction() as connection:
+        for topic, related in {"follow": world.follow, "block": world.block, "mute": world.mute}.items():
+            for who, whom in PAIRS:
+                payload = {"deleted": (who, whom) not in related}
+                key = f"{people[who].id}:{people[whom].id}"
+                event = Event(next(versions), "0-0", topic, key, msgspec.Raw(msgspec.json.encode(payload)), "")
+                await READER.topics[topic](connection, event)
+
+
+async def write(town: Town, people: list[Person], post: ModelPost, tag: str) -> str:
+    text = " ".join([f"#{tag}", *(f"@{people[number].handle}" for number in sorted(post.mentions))])
+    return (await publish(town, people[post.author], text, visibility=post.visibility))["id"]

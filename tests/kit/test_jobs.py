@@ -16,6 +16,7 @@ import pytest
 import structlog
 from msgspec import Struct
 
+from testbed.postgres import start_test_postgres
 from townsquare.kit import migrations
 from townsquare.kit.database import Database
 from townsquare.kit.job_runner import JobRunner
@@ -67,10 +68,12 @@ async def database(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
         yield found
 
 
-def runner_of(database: Database, *jobs: Job, pooler: bool = False, grace: float = 5) -> JobRunner:
+def runner_of(
+    database: Database, *jobs: Job, pooler: bool = False, grace: float = 5, heartbeat: timedelta = HEARTBEAT
+) -> JobRunner:
     """A runner that looks often and misses the dead soon."""
     context = JobContext(database, Settings(database_pooler=pooler), structlog.get_logger("jobs"))
-    return JobRunner(database.dsn, jobs, context, look=0.05, heartbeat=HEARTBEAT, grace=grace)
+    return JobRunner(database.dsn, jobs, context, look=0.05, heartbeat=heartbeat, grace=grace)
 
 
 @asynccontextmanager
@@ -397,7 +400,7 @@ async def test_a_killed_postgresql_is_outlasted_and_no_outcome_is_lost(tmp_path_
 
     try:
         async with opened(server.url("jobs")) as database:
-            async with running(runner_of(database, Job("greet", Greeting, run))):
+            async with running(runner_of(database, Job("greet", Greeting, run), heartbeat=timedelta(minutes=1))):
                 async with database.connection() as connection:
                     await enqueue(connection, "greet", Greeting("Ada"))
                 await started.wait()
@@ -412,6 +415,28 @@ async def test_a_killed_postgresql_is_outlasted_and_no_outcome_is_lost(tmp_path_
             assert await stats(database) == []
     finally:
         await server.stop()
+
+
+async def test_a_stop_does_not_wait_for_a_database_that_is_away(tmp_path_factory: pytest.TempPathFactory) -> None:
+    server = await start_test_postgres(tmp_path_factory.mktemp("own"))
+    await server.ensure_databases(["jobs"])
+    started, go = asyncio.Event(), asyncio.Event()
+
+    async def run(_: JobContext, __: Nothing) -> None:
+        started.set()
+        await go.wait()
+
+    async with opened(server.url("jobs")) as database:
+        runner = runner_of(database, Job("work", Nothing, run))
+        async with database.connection() as connection:
+            await enqueue(connection, "work", Nothing())
+        work = asyncio.create_task(runner.run())
+        await started.wait()
+        await server.stop()
+        go.set()
+        async with asyncio.timeout(10):
+            await runner.stop()
+            await work
 
 
 async def _enqueue_when_back(database: Database, greeting: Greeting) -> None:

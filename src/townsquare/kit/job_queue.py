@@ -4,6 +4,7 @@ Importing this imports pgqueuer with its command line and pydantic (0.2 s): `tow
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ CONCURRENT = 20
 """Jobs that one process runs at a time, for each service."""
 SATURATED_PAUSE = timedelta(seconds=0.25)
 """Between looks while as many run as may."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
+LAST_SECONDS = 2.0
 
 # Spelled out, because pgqueuer would take each of these from the environment, from names as common as CHANNEL.
 NAMES = DBSettings(
@@ -89,10 +91,11 @@ class PoolDriver(Driver):
         self._shutdown = asyncio.Event()
         self._tasks = TaskManager()
         self._listeners: list[NotifyCallback] = []
+        self._give_up_at: float | None = None
 
     @property
     def shutdown(self) -> asyncio.Event:
-        """Once set, a database that is away is an error."""
+        """Once set, a database that stays away for two more seconds is an error."""
         return self._shutdown
 
     @property
@@ -135,11 +138,21 @@ class PoolDriver(Driver):
             try:
                 return await call()
             except DatabaseUnavailable:
-                if self._shutdown.is_set():
+                if self._given_up():
                     raise
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._shutdown.wait(), pause)
+            if self._shutdown.is_set():
+                await asyncio.sleep(FIRST_PAUSE)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _given_up(self) -> bool:
+        """Whether the shutdown has waited long enough for the database: an outcome is worth a moment."""
+        if not self._shutdown.is_set():
+            return False
+        now = time.monotonic()
+        self._give_up_at = self._give_up_at or now + LAST_SECONDS
+        return now > self._give_up_at
 
     async def __aenter__(self) -> Self:
         return self

@@ -5,7 +5,7 @@ from datetime import timedelta
 from msgspec import Struct
 
 from townsquare.kit.idempotency import FORGET
-from townsquare.kit.jobs import Job, JobContext
+from townsquare.kit.jobs import FORGET_JOB_LOG, Job, JobContext
 from townsquare.kit.outbox import COMPACT
 
 
@@ -24,7 +24,14 @@ async def compact_outbox(context: JobContext, _: Nothing) -> None:
         await connection.execute(COMPACT)
 
 
+async def forget_job_log(context: JobContext, _: Nothing) -> None:
+    """Delete what became of jobs that have been gone for a week."""
+    async with context.db.connection(deadline=300) as connection:
+        await connection.execute(FORGET_JOB_LOG)
+
+
 RETENTION_JOBS = (
     Job("forget-answers", Nothing, forget_answers, every=timedelta(hours=1)),
     Job("compact-outbox", Nothing, compact_outbox, every=timedelta(days=1)),
+    Job("forget-job-log", Nothing, forget_job_log, every=timedelta(days=1)),
 )

@@ -406,6 +406,13 @@ def test_a_locked_zip_says_so(good: Path):
         read(packed)
 
 
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_what_the_caller_fails_at_is_not_blamed_on_the_archive(good: Path, packing: Packing):
+    with pytest.raises(ConnectionResetError), open_archive(pack(good, packing)) as archive:
+        for _ in archive.posts():
+            raise ConnectionResetError
+
+
 # --- size ----------------------------------------------------------------------------------------------------------
 
 MEASURE = """

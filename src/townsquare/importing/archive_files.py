@@ -76,13 +76,18 @@ def open_files(path: Path, keep: Collection[str], limits: Limits) -> Generator[A
     Raises:
         ArchiveError: when it is none of these, is damaged, or holds more than the limits.
     """
-    with ExitStack() as stack, _explained(path.name):
-        if path.is_dir():
-            yield _Folder(path, keep, limits)
-        elif zipfile.is_zipfile(path):
-            yield _Zip(stack.enter_context(zipfile.ZipFile(path)), keep, limits)
-        else:
-            yield _Tar(path, keep, limits, stack)
+    with ExitStack() as stack:
+        with _explained(path.name):
+            files = _find_kind(path, keep, limits, stack)
+        yield files  # beyond the explaining: what the caller fails at is not the archive's fault
+
+
+def _find_kind(path: Path, keep: Collection[str], limits: Limits, stack: ExitStack) -> ArchiveFiles:
+    if path.is_dir():
+        return _Folder(path, keep, limits)
+    if zipfile.is_zipfile(path):
+        return _Zip(stack.enter_context(zipfile.ZipFile(path)), keep, limits)
+    return _Tar(path, keep, limits, stack)
 
 
 class Reader:

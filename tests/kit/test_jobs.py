@@ -19,7 +19,7 @@ from msgspec import Struct
 from testbed.postgres import start_test_postgres
 from townsquare.kit import migrations
 from townsquare.kit.database import Database
-from townsquare.kit.job_runner import JobRunner
+from townsquare.kit.job_runner import REGISTER, TAKE_DUE, JobRunner
 from townsquare.kit.jobs import (
     FORGET_JOB_LOG,
     Job,
@@ -256,6 +256,17 @@ async def test_a_periodic_job_runs_once_in_each_period_across_processes(database
     assert due is True
 
 
+async def test_of_two_processes_that_find_a_job_due_one_takes_it(database: Database) -> None:
+    await database.execute(REGISTER, ["tick"], [timedelta(days=1)])
+    async with database.connection() as first, database.connection() as second:
+        async with first.transaction():
+            assert len(await first.fetch(TAKE_DUE, ["tick"])) == 1
+            waiting = asyncio.create_task(second.fetch(TAKE_DUE, ["tick"]))
+            await asyncio.wait({waiting}, timeout=0.2)
+            assert not waiting.done()
+        assert await waiting == []
+
+
 async def test_a_changed_period_counts_from_now(database: Database) -> None:
     runs: list[None] = []
 
@@ -313,7 +324,7 @@ import asyncio, sys
 import structlog
 from msgspec import Struct
 from townsquare.kit.database import Database
-from townsquare.kit.job_runner import JobRunner
+from townsquare.kit.job_runner import REGISTER, TAKE_DUE, JobRunner
 from townsquare.kit.jobs import Job, JobContext
 from townsquare.settings import Settings
 

@@ -1,6 +1,7 @@
 """Blocks and mutes over HTTP: what they end, who sees them, and that one's own can always be undone."""
 
 import pytest
+
 from testbed.town import Town
 
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 
 import pytest
+
 from testbed.town import Person, Town
 from townsquare.kit.ids import new_id
 from townsquare.services.users.follows import MAX_FOLLOWS, end_all_follows
@@ -153,7 +154,11 @@ async def test_many_at_once_leave_counts_that_are_the_rows(town: Town) -> None:
     )
     assert wrong == []
     across = await town.database("users").fetch(
-        "SELECT * FROM follows AS f JOIN blocks AS b ON (b.blocker, b.blocked) IN ((f.follower, f.followee), (f.followee, f.follower))"
+        """
+        SELECT *
+        FROM follows AS f
+        JOIN blocks AS b ON (b.blocker, b.blocked) IN ((f.follower, f.followee), (f.followee, f.follower))
+        """
     )
     assert across == [], "nobody follows across a block"
 

@@ -1,8 +1,7 @@
 """Profiles over HTTP: what everybody sees, what only the owner changes, and what nobody gets in."""
 
-from uuid import uuid4
-
 import pytest
+
 from testbed.town import Town
 
 WHOLE = {

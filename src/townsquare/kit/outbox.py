@@ -7,7 +7,7 @@ the commit), so a reader keeps it as the version of what it derived and ignores 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import asyncpg
@@ -134,6 +134,8 @@ class Outbox:
         self._notifier: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
         self._log = get_logger("outbox")
+        self.wake_jobs: Callable[[], None] = lambda: None
+        """Called after a commit that enqueued jobs; set by who runs them in this process."""
 
     async def open(self) -> None:
         """Begin to listen for other processes' commits (a transaction pooler cannot; the polling remains)."""

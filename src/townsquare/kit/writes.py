@@ -30,6 +30,7 @@ class Write:
         self._connection: Connection | None = None
         self._transaction: Transaction | None = None
         self._events: list[NewEvent] = []
+        self._enqueued = False
         self.token: str | None = None
         """`Consistency-Token` of what was committed: the service and its transaction id."""
 
@@ -73,6 +74,7 @@ class Write:
     async def enqueue(self, job: str, payload: msgspec.Struct, *, after: timedelta | None = None) -> None:
         """Have `job` run once this transaction is committed (and never if it is not)."""
         await enqueue(await self.connection(), job, payload, after=after)
+        self._enqueued = True
 
     async def connection(self) -> Connection:
         """Return the connection, inside the transaction."""
@@ -90,6 +92,8 @@ class Write:
             with self._watch(self._connection):
                 await self._transaction.commit()
         self._release()
+        if self._enqueued:
+            self._outbox.wake_jobs()
         if xid is not None:
             self.token = f"{self._service}.{xid}"
             self._events.clear()

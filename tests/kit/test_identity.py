@@ -23,8 +23,14 @@ def token(notes: Notes) -> str:
 def claims(**changes: object) -> dict[str, object]:
     now = int(time.time())
     whole: dict[str, object] = {
-        "iss": "townsquare", "aud": "townsquare", "sub": str(ADA), "handle": "ada", "name": "Ada", "iat": now, "exp": now + 60,
-    }  # fmt: skip
+        "iss": "townsquare",
+        "aud": "townsquare",
+        "sub": str(ADA),
+        "handle": "ada",
+        "name": "Ada",
+        "iat": now,
+        "exp": now + 60,
+    }
     return {name: value for name, value in (whole | changes).items() if value is not ...}
 
 

@@ -58,7 +58,7 @@ def document_config(service: str) -> OpenAPIConfig:
 
 def document_of(framework: Litestar) -> dict[str, Any]:
     """Return the service's document with the problems that any of its operations may answer."""
-    document = cast("dict[str, Any]", framework.openapi_schema.to_schema())
+    document = framework.openapi_schema.to_schema()
     document["components"].setdefault("schemas", {})["Problem"] = _PROBLEM_SCHEMA
     for path in document["paths"].values():
         for operation in path.values():

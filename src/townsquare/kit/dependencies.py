@@ -6,8 +6,7 @@ may not touch the account itself), `write` is the transaction of an unsafe reque
 
 from typing import TypeAlias
 
-from litestar.di import Provide
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import SkipValidation
 
 from townsquare.kit.calls import call_of

@@ -1,5 +1,6 @@
 """Whatever goes wrong in a handler, as a problem; the last resort is a 500 that says nothing and logs everything."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -13,7 +14,6 @@ from litestar.exceptions import (
     SerializationException,
     ValidationException,
 )
-from litestar.types import ExceptionHandlersMap
 
 from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.calls import call_of
@@ -90,4 +90,4 @@ def answer_error(request: AnyRequest, error: Exception) -> Response[bytes]:
     )
 
 
-EXCEPTION_HANDLERS: ExceptionHandlersMap = {Exception: answer_error}
+EXCEPTION_HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[bytes]]] = {Exception: answer_error}

@@ -169,6 +169,9 @@ class Outbox:
         for waker in self._wakers:
             waker.set()
 
+    def _heard(self, *_: object) -> None:
+        self._wake()
+
     async def _notify(self) -> None:
         await asyncio.sleep(GATHER_SECONDS)
         try:
@@ -180,7 +183,7 @@ class Outbox:
         while True:
             try:
                 await self._listen_once()
-            except (DatabaseUnavailable, asyncpg.PostgresError, OSError) as error:
+            except Exception as error:  # whatever it was: without listening on, others' commits are seen half a second late
                 self._log.debug("listening for commits was interrupted", error_type=type(error).__name__)
             await asyncio.sleep(POLL_SECONDS)
 
@@ -189,7 +192,7 @@ class Outbox:
         ended = asyncio.Event()
         try:
             connection.add_termination_listener(lambda _: ended.set())
-            await connection.add_listener(CHANNEL, lambda *_: self._wake())
+            await connection.add_listener(CHANNEL, self._heard)
             self._wake()
             await ended.wait()
         finally:

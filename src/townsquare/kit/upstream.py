@@ -7,7 +7,7 @@ import asyncio
 from typing import Protocol
 
 import aiohttp
-from litestar.types import HTTPScope, Message
+from litestar.types import HTTPReceiveMessage, HTTPScope, Message
 
 from townsquare.kit.asgi import HTTPApp
 from townsquare.kit.problems import Problem
@@ -50,8 +50,8 @@ class LocalUpstream:
         """Run the request through the app, without a socket."""
         reply = Reply(500, [], b"")
 
-        async def receive() -> Message:
-            return {"type": "http.request", "body": body, "more_body": False}  # pyright: ignore[reportReturnType]
+        async def receive() -> HTTPReceiveMessage:
+            return {"type": "http.request", "body": body, "more_body": False}
 
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":

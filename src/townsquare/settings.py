@@ -1,13 +1,18 @@
 """One typed settings object: `TOWNSQUARE_*` variables over one TOML file over defaults.
 
-`townsquare config` shows each value with where it came from.
+`townsquare config` shows each value with where it came from. A setting that does not exist is an error in the file, which is
+ours alone, and a warning among the variables, where others (Kubernetes, an older release's unit file) put theirs too. An
+empty variable counts as none: that is how compose files and units leave something out.
 """
 
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -15,8 +20,12 @@ from msgspec import Meta, Struct
 PREFIX = "TOWNSQUARE_"
 SECRETS = frozenset({"database_url", "redis_url", "smtp_url", "metrics_token", "internal_secret"})
 
-Positive = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0)]
+CONFIG_VARIABLE = PREFIX + "CONFIG"
+FILE_NAME = "townsquare.toml"
+
+Positive = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+Seconds = Annotated[float, Meta(gt=0, le=3600)]
+Text = Annotated[str, Meta(min_length=1, max_length=2000)]
 
 
 class SettingsError(Exception):
@@ -28,35 +37,35 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     data: Path = Path("data")
     """Folder of the embedded PostgreSQL, the keys, the mail and the files."""
-    host: str = "127.0.0.1"
+    host: Text = "127.0.0.1"
     """Address to listen on."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     """Port of the gateway."""
-    workers: Positive = 1
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
     """Processes on one port; one core each."""
-    public_url: str = "http://127.0.0.1:8000"
+    public_url: Text = "http://127.0.0.1:8000"
     """Where people reach the community; used in mails."""
 
-    upstream: str = "http://127.0.0.1:{port}"
+    upstream: Text = "http://127.0.0.1:{port}"
     """Where services on ports of their own are reached; may name `{service}` and `{port}`."""
 
-    database_url: str | None = None
+    database_url: Text | None = None
     """Any PostgreSQL 15 or later (`postgresql://...`, without a database's name); the embedded one when absent."""
     database_pooler: bool = False
     """True behind a transaction pooler such as PgBouncer: no prepared statements, no session state."""
-    pg_bin: str | None = None
+    pg_bin: Text | None = None
     """Folder of PostgreSQL's programs; the wheel's or the system's when absent."""
     pool_size: Annotated[int, Meta(ge=1, le=100)] = 10
     """Most connections that one process opens to one service's database."""
     request_deadline: Seconds = 5.0
     """Seconds after which a request that waits for the database is answered with 503."""
 
-    redis_url: str | None = None
+    redis_url: Text | None = None
     """Shared cache (Redis 6.2+ or Valkey); never required."""
 
-    smtp_url: str | None = None
+    smtp_url: Text | None = None
     """`smtp://user:password@host:587` or `smtps://...:465`; without it mail is written to `data/mail`."""
-    mail_from: str = "townsquare@localhost"
+    mail_from: Text = "townsquare@localhost"
     """Sender of the platform's mail."""
 
     rate_limits: bool = True
@@ -80,9 +89,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`auto`: console on a terminal, JSON otherwise."""
     log_requests: Literal["all", "errors"] = "errors"
     """Which requests are logged; errors and slow ones always are."""
-    metrics_token: str | None = None
+    metrics_token: Text | None = None
     """Bearer token that opens `/metrics` and readiness details to callers who are not on this machine."""
-    internal_secret: str | None = None
+    internal_secret: Text | None = None
     """Secret that services show each other; made in `data/keys` when absent."""
 
 
@@ -108,11 +117,19 @@ def explain_settings(overrides: Mapping[str, object] | None = None) -> list[Orig
     ]
 
 
+def unknown_variables() -> list[str]:
+    """Say of each `TOWNSQUARE_*` variable that is no setting what it may have been meant for."""
+    known = {*Settings.__struct_fields__, "config"}
+    given = sorted(key for key in os.environ if key.startswith(PREFIX))
+    unknown = [key for key in given if key.removeprefix(PREFIX).lower() not in known or not key.isupper()]
+    return [f"{_printable(key)} is no setting{_meant(key.removeprefix(PREFIX), prefix=PREFIX)}" for key in unknown]
+
+
 def _read(overrides: Mapping[str, object]) -> tuple[Settings, dict[str, str]]:
     given = {name: value for name, value in overrides.items() if value is not None}
     from_environment = _environment()
-    data = Path(str(given.get("data", from_environment.get("data", "data"))))
-    file = Path(os.environ.get(PREFIX + "CONFIG", data / "townsquare.toml"))
+    data = _data_folder(given, from_environment)
+    file = _config_file(data)
     layers: list[tuple[str, Mapping[str, object]]] = [
         (str(file), _file(file)),
         ("environment", from_environment),
@@ -131,38 +148,137 @@ def _read(overrides: Mapping[str, object]) -> tuple[Settings, dict[str, str]]:
 
 def _with(settings: Settings, name: str, value: object, source: str) -> Settings:
     """Set one field, so that an error can name it and its source."""
-    if isinstance(value, str) and name == "trusted_proxies":
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    if isinstance(value, str) and name == "rate_limits":
-        value = {"on": True, "off": False}.get(value.lower(), value)
-    if isinstance(value, Path):
-        value = str(value)
+    if name not in Settings.__struct_fields__:
+        raise SettingsError(f"there is no setting {_printable(name)} (in {source}){_meant(name)}")
     try:
-        checked = msgspec.convert({name: value}, Settings, strict=False, dec_hook=_path)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"setting {name!r} (from {source}): {error}") from None
+        checked = msgspec.convert({name: _plain(name, value)}, Settings, strict=False, dec_hook=_path)
+        if (check := _CHECKS.get(name)) is not None and (text := getattr(checked, name)) is not None:
+            check(text)
+    except (msgspec.ValidationError, ValueError) as error:
+        reason = str(error).partition(" - at `$")[0]
+        raise SettingsError(f"setting {name!r} (from {source}): {reason}") from None
     return msgspec.structs.replace(settings, **{name: getattr(checked, name)})
 
 
+def _plain(name: str, value: object) -> object:
+    """Return the value as the conversion takes it: lists and switches may be written in words."""
+    if isinstance(value, Path):
+        value = str(value)
+    if not isinstance(value, str):
+        return value
+    if _UNPRINTABLE.search(value):
+        raise ValueError("Expected text without control characters, in UTF-8")
+    if isinstance(getattr(_DEFAULTS, name), bool):
+        return _SWITCH.get(value.lower(), value)
+    if name == "trusted_proxies":
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
 def _path(wanted: type, value: object) -> object:
-    return Path(str(value)).expanduser() if wanted is Path else value
+    if wanted is not Path or not isinstance(value, str) or not value:
+        raise ValueError("Expected the path of a folder")
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:  # of a person who has no home, or is not known
+        raise ValueError("Expected a path whose ~ leads to a home folder") from None
 
 
 def _environment() -> dict[str, object]:
     names = {PREFIX + name.upper(): name for name in Settings.__struct_fields__}
-    return {names[key]: value for key, value in os.environ.items() if key in names}
+    return {names[key]: value for key, value in os.environ.items() if key in names and value}
+
+
+def _data_folder(given: Mapping[str, object], from_environment: Mapping[str, object]) -> Path:
+    """Return the folder whose file is read; that file may then name another one."""
+    for source, layer in (("command line", given), ("environment", from_environment)):
+        if "data" in layer:
+            return _with(_DEFAULTS, "data", layer["data"], source).data
+    return _DEFAULTS.data
+
+
+def _config_file(data: Path) -> Path:
+    named = os.environ.get(CONFIG_VARIABLE)
+    if not named:
+        return data / FILE_NAME
+    if _UNPRINTABLE.search(named) or not Path(named).is_file():
+        raise SettingsError(f"{CONFIG_VARIABLE} names {_printable(named)}, and there is no such file")
+    return Path(named)
 
 
 def _file(path: Path) -> dict[str, object]:
-    if not path.is_file():
-        return {}
     try:
         return tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from None
 
 
 def _shown(name: str, value: object) -> str:
     if value is None:
         return ""
-    return "********" if name in SECRETS else str(value)
+    if name in SECRETS:
+        return "********"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _meant(name: str, prefix: str = "") -> str:
+    close = get_close_matches(name.lower(), Settings.__struct_fields__, n=1)
+    return f"; did you mean {prefix}{close[0].upper() if prefix else close[0]}?" if close else ""
+
+
+def _printable(text: str) -> str:
+    return ascii(text) if _UNPRINTABLE.search(text) else text
+
+
+def _check_address(*schemes: str) -> Callable[[str], None]:
+    """Return the check of an address with one of these schemes; it never repeats the address, which may hold a password."""
+    wanted = f"Expected an address that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+
+    def check(url: str) -> None:
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            raise ValueError(f"{wanted} and names a host and perhaps a port; signs in a password go as %XX") from None
+        if parts.scheme not in schemes or not parts.hostname or port == 0:
+            raise ValueError(f"{wanted} and names a host")
+
+    return check
+
+
+def _check_database_url(url: str) -> None:
+    """Look at the scheme alone: several hosts, or none and `?host=`, are fine, and asyncpg judges the rest."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise ValueError("Expected an address that begins with postgresql://")
+
+
+def _check_upstream(template: str) -> None:
+    filled = template.replace("{service}", "users").replace("{port}", "8001")
+    if "{" in filled or "}" in filled:
+        raise ValueError("Expected an address that names {service} and {port}, and nothing else in braces")
+    _check_address("http", "https")(filled)
+
+
+def _check_public_url(url: str) -> None:
+    _check_address("http", "https")(url)
+    if url.endswith("/"):
+        raise ValueError("Expected an address without a slash at its end")
+
+
+_DEFAULTS = Settings()
+# Control characters, and the lone surrogates that stand for bytes that are no UTF-8.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_SWITCH = {"on": True, "yes": True, "off": False, "no": False}
+_CHECKS: dict[str, Callable[[str], None]] = {
+    "public_url": _check_public_url,
+    "upstream": _check_upstream,
+    "database_url": _check_database_url,
+    "redis_url": _check_address("redis", "rediss"),
+    "smtp_url": _check_address("smtp", "smtps"),
+}

@@ -1,11 +1,12 @@
 """What a service's handlers, jobs and readers share for as long as the process lives."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from joserfc.jwk import OKPKey
 
-from townsquare.kit.database import Database
+from townsquare.kit.database import Database, DatabaseUnavailable
 from townsquare.kit.identity import Signer, Verifier
 from townsquare.kit.metrics import RequestMetrics
 from townsquare.kit.outbox import Outbox
@@ -47,4 +48,5 @@ class Context:
         for token in text.replace(",", " ").split()[:MAX_TOKENS]:
             source, _, xid = token.partition(".")
             if source in self.sources and xid.isdecimal() and len(xid) <= 20:
-                await wait_until_seen(self.database, source, int(xid))
+                with suppress(TimeoutError, DatabaseUnavailable):
+                    await wait_until_seen(self.database, source, int(xid))

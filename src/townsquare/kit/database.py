@@ -28,11 +28,17 @@ _LOST = (
     pg.InterfaceError,
     pg.OperatorInterventionError,
     pg.InsufficientResourcesError,
+    pg.PostgresSystemError,  # its disk failed it
     pg.ReadOnlySQLTransactionError,
+    pg.IdleInTransactionSessionTimeoutError,
+    pg.TransactionTimeoutError,
+    pg.InvalidCachedStatementError,  # a migration changed a table under a prepared statement
     pg.InternalClientError,  # taken between a dying server's last word and the end of the connection
     OSError,
     TimeoutError,
 )
+_UNDONE = pg.TransactionRollbackError
+"""A deadlock, or a conflict of serializable transactions: all is rolled back, and the connection is as good as new."""
 
 
 class DatabaseUnavailable(Exception):
@@ -156,7 +162,12 @@ class Database:
         return connection
 
     def give(self, connection: Connection) -> None:
-        """Give back what `take` lent."""
+        """Give back what `take` lent; one whose transaction is still open is closed.
+
+        The next one's BEGIN and COMMIT would only be a savepoint in it, and what was acknowledged would be lost.
+        """
+        if not connection.is_closed() and connection.is_in_transaction():
+            connection.terminate()
         self._release(connection)
 
     def _pop(self) -> Connection | None:
@@ -177,11 +188,16 @@ class Database:
         self._waiters.append(waiter)
         try:
             return await asyncio.wait_for(waiter, self.deadline)
-        except TimeoutError:
-            raise DatabaseUnavailable("No connection to the database became free in time.") from None
-        finally:
-            if not waiter.done() or waiter.cancelled():
-                waiter.cancel()
+        except BaseException as error:
+            self._return_unused(waiter)
+            if isinstance(error, TimeoutError):
+                raise DatabaseUnavailable("No connection to the database became free in time.") from None
+            raise
+
+    def _return_unused(self, waiter: "asyncio.Future[Connection]") -> None:
+        """The wait has ended: what was lent in that very moment goes to the next in line."""
+        if not waiter.cancel() and not waiter.cancelled() and waiter.exception() is None:
+            self.give(waiter.result())
 
     def _let_one_probe_through(self) -> None:
         """While the database is known to be away, fail at once but for one attempt each half second."""
@@ -240,6 +256,8 @@ class Database:
         elif isinstance(error, _LOST) and not isinstance(error, ValueError):  # asyncpg's ValueErrors are wrong arguments
             connection.terminate()
             raise DatabaseUnavailable("The database did not answer.") from error
+        elif isinstance(error, _UNDONE):
+            raise DatabaseUnavailable("The transaction met another one and was undone.") from error
 
     async def _sweep(self) -> None:
         while True:

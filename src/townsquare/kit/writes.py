@@ -73,15 +73,18 @@ class Write:
 
     async def enqueue(self, job: str, payload: msgspec.Struct, *, after: timedelta | None = None) -> None:
         """Have `job` run once this transaction is committed (and never if it is not)."""
-        await enqueue(await self.connection(), job, payload, after=after)
+        connection = await self.connection()
+        with self._watch(connection):
+            await enqueue(connection, job, payload, after=after)
         self._enqueued = True
 
     async def connection(self) -> Connection:
         """Return the connection, inside the transaction."""
         if self._connection is None:
             self._connection = await self._database.take()
-            self._transaction = self._connection.transaction()
+            # All of it: a server that dies between the two lines closes the connection, and transaction() refuses it.
             with self._watch(self._connection):
+                self._transaction = self._connection.transaction()
                 await self._transaction.start()
         return self._connection
 
@@ -100,12 +103,12 @@ class Write:
             self._outbox.committed()
 
     async def rollback(self) -> None:
-        """Undo everything since the last commit; never raises (a lost connection has rolled back by itself)."""
+        """Undo everything since the last commit; never raises."""
         self._events.clear()
         try:
             if self._transaction is not None and self._connection is not None and not self._connection.is_closed():
                 await self._transaction.rollback()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except Exception:  # a lost connection has rolled back by itself
             if self._connection is not None:
                 self._connection.terminate()
         finally:

@@ -99,8 +99,8 @@ class _Attachment(msgspec.Struct, rename="camel"):
 
 
 class _Tag(msgspec.Struct):
-    type: Text = ""
-    name: Text = ""
+    type: Text | None = ""
+    name: Text | None = ""
 
 
 class _Note(msgspec.Struct, rename="camel"):
@@ -113,8 +113,9 @@ class _Note(msgspec.Struct, rename="camel"):
     in_reply_to: Text | None = None
     attributed_to: Text | None = None
     sensitive: bool | None = False
-    to: Text | list[Text] | None = None
-    cc: Text | list[Text] | None = None
+    # Not `Text`: these are compared and never kept, and msgspec 0.22 corrupts its memory over a pattern beside a list.
+    to: str | list[str] | None = None
+    cc: str | list[str] | None = None
     attachment: list[_Attachment] | None = None
     tag: list[_Tag] | None = None
 
@@ -216,7 +217,8 @@ def _full_names(note: _Note) -> dict[str, str]:
 
 
 def _names(note: _Note, kind: str, sign: str) -> list[str]:
-    return [tag.name.removeprefix(sign).lower() for tag in note.tag or () if tag.type == kind and len(tag.name) > 1]
+    named = [tag.name or "" for tag in note.tag or () if tag.type == kind]
+    return [name.removeprefix(sign).lower() for name in named if len(name) > 1]
 
 
 def _is_media(attachment: _Attachment) -> bool:

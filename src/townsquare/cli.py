@@ -1,11 +1,15 @@
 """The command line: one file a command in `townsquare.commands`, imported when it is called."""
 
+import os
 import sys
+from asyncio import CancelledError
 from importlib import import_module
 
 import click
 
 from townsquare import __version__
+
+EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 130, 143
 
 COMMANDS = {
     "up": "Start the whole platform.",
@@ -36,6 +40,13 @@ class _Commands(click.Group):
         assert isinstance(command, click.Command)  # noqa: S101  (says what import_module cannot)
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the command that may have been meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand:
+            raise click.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table above, without importing them."""
         with formatter.section("Commands"):
@@ -50,17 +61,24 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; a foreseen failure is one sentence and exit status 1, never a traceback."""
-    from townsquare.commands.shared import FORESEEN
+    from townsquare.commands.shared import FORESEEN, sentence_of
 
     try:
-        cli.main(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        status = cli.main(prog_name="townsquare", standalone_mode=False)
+        sys.stdout.flush()
     except click.Abort:
-        sys.exit(130)
+        sys.exit(EXIT_INTERRUPTED)
+    except CancelledError:
+        sys.exit(EXIT_TERMINATED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read has seen enough (`| head`); nothing is left for the interpreter to flush in vain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
     except FORESEEN as error:
-        click.echo(f"townsquare: {error}", err=True)
-        sys.exit(1)
+        click.echo(f"townsquare: {sentence_of(error)}", err=True)
+        sys.exit(EXIT_FAILED)
+    # click hands over the status of `--help` and of `context.exit(status)`; a command itself returns nothing.
+    sys.exit(status if isinstance(status, int) else 0)

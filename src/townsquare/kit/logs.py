@@ -7,7 +7,7 @@ import logging
 import sys
 import traceback
 from collections.abc import MutableMapping
-from typing import Any, Final, cast
+from typing import Any, Final, TextIO, cast
 
 import structlog
 from structlog.stdlib import BoundLogger
@@ -36,9 +36,13 @@ _ECS: Final = {
 Event = MutableMapping[str, Any]
 
 
-def configure(settings: Settings) -> None:
-    """Set up logging for the process; everything that uses the standard library's logging goes the same way."""
-    console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stdout.isatty())
+def configure(settings: Settings, stream: TextIO | None = None) -> None:
+    """Set up logging for the process; everything that uses the standard library's logging goes the same way.
+
+    `stream` is standard output, but for a command that prints an answer there.
+    """
+    output = stream or sys.stdout
+    console = settings.log_format == "console" or (settings.log_format == "auto" and output.isatty())
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -52,7 +56,7 @@ def configure(settings: Settings) -> None:
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(output)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers = [handler]

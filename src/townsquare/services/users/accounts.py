@@ -22,6 +22,7 @@ from townsquare.kit.jobs import Job, JobContext
 from townsquare.kit.outbox import NewEvent, insert_events
 from townsquare.kit.problems import FieldError, Problem, invalid, not_found
 from townsquare.kit.retention import Nothing
+from townsquare.kit.writes import Write
 from townsquare.services.users.email import EmailAddress, email_key, send_verification
 from townsquare.services.users.passwords import Password, hash_password, password_matches, refuse_weak
 from townsquare.services.users.people import tell_person
@@ -169,10 +170,7 @@ async def leave(write: Transaction, account: SignedIn, data: JSONBody[PasswordPr
     """Leave: hidden at once, gone after thirty days, undone by signing in again until then."""
     row = await _proven(write, account.id, data.password)
     until = row["delete_after"] or now() + GRACE
-    await write.execute(SET_DELETION, account.id, until)
-    await write.execute(HIDE, account.id, now())
-    await write.execute(END_OTHERS, account.id, None)
-    write.emit("person", account.id, {"id": account.id, "deleted": True}, [f"profile:{account.id}", "people"])
+    await begin_leaving(write, account.id, until)
     return Farewell(until)
 
 
@@ -184,13 +182,26 @@ async def restore(write: Transaction, account: SignedIn) -> Account:
         raise not_found()
     if row["delete_after"] is None:
         raise Problem("conflict", "This account is not about to be deleted.")
-    await write.execute(SET_DELETION, account.id, None)
-    await write.execute(HIDE, account.id, None)
-    tell_person(write, row["id"], row["handle"], row["display_name"], row["avatar"])
+    await undo_leaving(write, row)
     fresh = await write.fetchrow(READ, account.id)
     assert fresh is not None  # noqa: S101  (its row is locked)
     verified, factor = fresh["email_verified_at"] is not None, fresh["totp_confirmed_at"] is not None
     return Account(fresh["id"], fresh["handle"], fresh["email"], verified, factor, fresh["created_at"])
+
+
+async def begin_leaving(write: Write, person: UUID, until: datetime) -> None:
+    """Hide somebody at once and sign them out everywhere; `until` then, it can be undone."""
+    await write.execute(SET_DELETION, person, until)
+    await write.execute(HIDE, person, now())
+    await write.execute(END_OTHERS, person, None)
+    write.emit("person", person, {"id": person, "deleted": True}, [f"profile:{person}", "people"])
+
+
+async def undo_leaving(write: Write, row: asyncpg.Record) -> None:
+    """Show somebody again who was about to leave; `row` is that of LOCK."""
+    await write.execute(SET_DELETION, row["id"], None)
+    await write.execute(HIDE, row["id"], None)
+    tell_person(write, row["id"], row["handle"], row["display_name"], row["avatar"])
 
 
 async def purge_deleted(context: JobContext, _: Nothing) -> None:

@@ -21,6 +21,7 @@ from townsquare.kit.retention import Nothing
 from townsquare.kit.writes import Write
 from townsquare.services.users.passwords import Password, hash_password, password_matches
 from townsquare.services.users.tokens import new_token, token_hash
+from townsquare.settings import Settings
 
 _ATOM = r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f-\x9f]+"
 EmailAddress: TypeAlias = Annotated[
@@ -135,8 +136,7 @@ async def ask_for_reset(write: Transaction, data: JSONBody[ResetRequest]) -> Acc
     """Ask for a mail that lets you set a new password; the answer is the same whether there is such an account."""
     person = await write.fetchval(IN_USE, email_key(data.email))
     if person is not None:
-        await write.execute(FORGET_TOKENS, person, "reset")
-        await _send(write, person, data.email, "reset")
+        await send_reset(write, person, data.email)
     return Accepted("If there is an account with this address, a mail is on its way.")
 
 
@@ -157,21 +157,38 @@ async def send_verification(write: Write, person: UUID, email: str) -> None:
     await _send(write, person, email, "verify")
 
 
+async def send_reset(write: Write, person: UUID, email: str) -> None:
+    """Mail a token that sets a new password; those mailed before are void."""
+    await write.execute(FORGET_TOKENS, person, "reset")
+    await _send(write, person, email, "reset")
+
+
 def email_key(email: str) -> str:
     """Return what makes two addresses the same: their letters, whatever their case."""
     return email.strip().casefold()
 
 
-async def _send(write: Write, person: UUID, email: str, purpose: Purpose) -> None:
+async def make_token(write: Write, person: UUID, email: str, purpose: Purpose) -> str:
+    """Make a token that is good once, for whoever can show it."""
     token = new_token()
     await write.execute(ADD_TOKEN, token_hash(token), person, purpose, email, now() + LIFETIME[purpose])
+    return token
+
+
+def link_of(settings: Settings, purpose: Purpose, token: str) -> str:
+    """Return where a person takes a token."""
+    return f"{settings.public_url}/{purpose}?token={token}"
+
+
+async def _send(write: Write, person: UUID, email: str, purpose: Purpose) -> None:
+    token = await make_token(write, person, email, purpose)
     await write.enqueue("send-mailed-token", MailedToken(purpose, email, token))
 
 
 async def send_mailed_token(context: JobContext, payload: MailedToken) -> None:
     """Send the mail with a token."""
     subject, text = _MAILS[payload.purpose]
-    url = f"{context.settings.public_url}/{payload.purpose}?token={payload.token}"
+    url = link_of(context.settings, payload.purpose, payload.token)
     await mail.send(context.settings, Mail(payload.email, subject, text.format(url=url, token=payload.token)))
 
 

@@ -65,6 +65,18 @@ def sentence_of(error: BaseException) -> str:
             return str(error)
 
 
+class Words(click.ParamType[str]):
+    """Text that can be stored and sent: an argument that is no UTF-8 is a usage error."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text as it is."""
+        if not value or not value.isprintable():
+            self.fail("expected text without control characters, in UTF-8", param, ctx)
+        return value
+
+
 def data_option(function: F) -> F:
     """Add `--data DIR`; a command of a group takes the group's where it has none of its own."""
     return click.option(

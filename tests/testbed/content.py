@@ -1,10 +1,15 @@
-"""What tests of content share: writing posts, and reading what was told of them."""
+"""What tests of content share: writing posts and comments, relating people, and reading what was told of them."""
 
+import itertools
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import msgspec
 
 from testbed.town import Answer, Person, Town
+from townsquare.kit.database import Connection
+from townsquare.kit.outbox import Event
+from townsquare.services.content.people import READER
 
 
 async def publish(town: Town, author: Person, text: str = "Hello, square", **fields: object) -> Any:
@@ -12,6 +17,43 @@ async def publish(town: Town, author: Person, text: str = "Hello, square", **fie
     answer = await town.content.post("/posts", as_=author, json={"text": text, **fields})
     assert answer.status == 201, answer.body
     return answer.json
+
+
+async def comment(town: Town, author: Person, post_id: str, text: str = "Well said", **fields: object) -> Any:
+    """Comment on a post; returns the comment as it was answered."""
+    answer = await town.content.post(f"/posts/{post_id}/comments", as_=author, json={"text": text, **fields})
+    assert answer.status == 201, answer.body
+    return answer.json
+
+
+async def react(town: Town, person: Person, post_id: str, kind: str = "like") -> None:
+    """React to a post."""
+    answer = await town.content.put(f"/posts/{post_id}/reactions/{kind}", as_=person)
+    assert answer.status == 204, answer.body
+
+
+_versions = itertools.count(10**12)
+"""Newer than any event that really happened."""
+
+
+async def tell(town: Town, topic: str, key: object, **payload: object) -> None:
+    """Have content told that this is now the state of `key`, as its reader does."""
+    async with town.database("content").transaction() as connection:
+        await _apply(connection, topic, str(key), payload)
+
+
+async def relate(town: Town, people: Sequence[Person], relations: Mapping[str, Set[tuple[int, int]]]) -> None:
+    """Have content told of these relations (topic, then who and whom by number), and of the end of every other one."""
+    async with town.database("content").transaction() as connection:
+        for topic, related in relations.items():
+            for who, whom in itertools.permutations(range(len(people)), 2):
+                key = f"{people[who].id}:{people[whom].id}"
+                await _apply(connection, topic, key, {"deleted": (who, whom) not in related})
+
+
+async def _apply(connection: Connection, topic: str, key: str, payload: dict[str, object]) -> None:
+    event = Event(next(_versions), "0-0", topic, key, msgspec.Raw(msgspec.json.encode(payload)), "")
+    await READER.topics[topic](connection, event)
 
 
 async def last_event(town: Town, topic: str, key: object) -> tuple[dict[str, Any], set[str]]:

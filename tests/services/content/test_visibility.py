@@ -3,15 +3,12 @@
 import itertools
 from dataclasses import dataclass
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from testbed.content import publish
+from testbed.content import publish, relate
 from testbed.town import Person, Town
-from townsquare.kit.outbox import Event
-from townsquare.services.content.people import READER
 
 PEOPLE = range(4)
 NOBODY = None
@@ -87,16 +84,12 @@ async def people(town: Town) -> list[Person]:
     return people
 
 
-versions = itertools.count(10**12)
-"""Newer than any event that really happened."""
-
-
 @given(world=worlds)
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 async def test_every_way_to_read_shows_exactly_what_the_viewer_may_see(
     town: Town, people: list[Person], world: World
 ) -> None:
-    await relate(town, people, world)
+    await relate(town, people, {"follow": world.follow, "block": world.block, "mute": world.mute})
     tag = town.handle("tag")
     written = [await write(town, people, post, tag) for post in world.posts]
     for viewer in (NOBODY, *PEOPLE):
@@ -137,17 +130,6 @@ class View:
         if answer.status == 404:
             return None
         return [self.numbers[item["id"]] for item in answer.items if item["id"] in self.numbers]
-
-
-async def relate(town: Town, people: list[Person], world: World) -> None:
-    """Have content told of every relation that there is in this world, and of the end of every other one."""
-    async with town.database("content").transaction() as connection:
-        for topic, related in {"follow": world.follow, "block": world.block, "mute": world.mute}.items():
-            for who, whom in PAIRS:
-                payload = {"deleted": (who, whom) not in related}
-                key = f"{people[who].id}:{people[whom].id}"
-                event = Event(next(versions), "0-0", topic, key, msgspec.Raw(msgspec.json.encode(payload)), "")
-                await READER.topics[topic](connection, event)
 
 
 async def write(town: Town, people: list[Person], post: ModelPost, tag: str) -> str:

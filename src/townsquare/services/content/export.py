@@ -1,4 +1,4 @@
-"""What one person wrote here, for the export of their account: asked by the users service, never from outside.
+"""What one person wrote and left here, for the export of their account: asked by the users service, never from outside.
 
 `?kind=` names one kind of thing; each page is in the order of writing, and `cursor` goes on where one ended.
 """
@@ -13,10 +13,10 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from townsquare.kit.calls import internal_only
 from townsquare.kit.dependencies import Db
 from townsquare.kit.pages import CursorText, after_id, page_of
+from townsquare.services.content.post_view import OLDEST
 
-Kind: TypeAlias = Literal["posts", "drafts"]
+Kind: TypeAlias = Literal["posts", "drafts", "comments", "reactions", "bookmarks"]
 ExportLimit: TypeAlias = Annotated[int, QueryParameter(ge=1, le=500)]
-FIRST: Final = UUID(int=0)
 
 # By posts_author_idx, and by primary key for the versions of each post.
 EXPORT_POSTS: Final = """
@@ -50,15 +50,51 @@ ORDER BY id
 LIMIT $3
 """
 
-EXPORTS: Final[dict[Kind, str]] = {"posts": EXPORT_POSTS, "drafts": EXPORT_DRAFTS}
+# By comments_author_idx.
+EXPORT_COMMENTS: Final = """
+SELECT id AS key, json_strip_nulls(json_build_object(
+    'id', id, 'post_id', post_id, 'parent_id', parent_id, 'text', text, 'html', html, 'created_at', created_at,
+    'edited_at', edited_at
+)) AS item
+FROM comments
+WHERE author_id = $1 AND id > $2
+ORDER BY id
+LIMIT $3
+"""
+
+# By reactions_person_idx.
+EXPORT_REACTIONS: Final = """
+SELECT id AS key, json_build_object('post_id', post_id, 'kind', kind, 'created_at', created_at) AS item
+FROM reactions
+WHERE person_id = $1 AND id > $2
+ORDER BY id
+LIMIT $3
+"""
+
+# By bookmarks_person_idx.
+EXPORT_BOOKMARKS: Final = """
+SELECT id AS key, json_build_object('post_id', post_id, 'created_at', created_at) AS item
+FROM bookmarks
+WHERE person_id = $1 AND id > $2
+ORDER BY id
+LIMIT $3
+"""
+
+EXPORTS: Final[dict[Kind, str]] = {
+    "posts": EXPORT_POSTS,
+    "drafts": EXPORT_DRAFTS,
+    "comments": EXPORT_COMMENTS,
+    "reactions": EXPORT_REACTIONS,
+    "bookmarks": EXPORT_BOOKMARKS,
+}
 
 
 @get("/export/{person_id:uuid}", guards=[internal_only], include_in_schema=False)
 async def export_content(
     db: Db, person_id: FromPath[UUID], kind: FromQuery[Kind], limit: ExportLimit = 500, cursor: CursorText = None
 ) -> Response[bytes]:
-    """Answer a page of what a person wrote, oldest first."""
-    rows = await db.fetch(EXPORTS[kind], person_id, after_id(cursor) or FIRST, limit + 1)
+    """Answer a page of what a person wrote or left, oldest first."""
+    rows = await db.fetch(EXPORTS[kind], person_id, after_id(cursor) or OLDEST, limit + 1)
     page = page_of(rows, limit, lambda row: msgspec.Raw(row["item"].encode()), lambda row: (row["key"],))
     return Response(msgspec.json.encode(page), media_type="application/json")
 

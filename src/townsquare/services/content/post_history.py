@@ -16,9 +16,8 @@ from msgspec import Struct
 from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.dependencies import Db, MaybeViewer
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, after_id, answer_page, page_of
-from townsquare.kit.problems import not_found
 from townsquare.services.content.post_view import NEWEST, Visibility
-from townsquare.services.content.visibility import READABLE, id_of
+from townsquare.services.content.visibility import READABLE, id_of, require_readable
 
 
 class Version(Struct, frozen=True, omit_defaults=True):
@@ -32,14 +31,6 @@ class Version(Struct, frozen=True, omit_defaults=True):
     replaced_at: datetime
     content_warning: str | None = None
 
-
-# By primary key.
-POST_IS_READABLE: Final = f"""
-SELECT true
-FROM posts AS p
-JOIN people AS a ON a.id = p.author_id
-WHERE p.id = $2 AND {READABLE}
-"""
 
 # By primary key, which holds one post's versions in order; reads past the versions that were for fewer people.
 LIST_VERSIONS: Final = f"""
@@ -65,8 +56,7 @@ async def list_history(
 ) -> Response[Page[Version]]:
     """List the earlier versions of a post, newest first; none if it was never edited."""
     asking, after = id_of(viewer), after_id(cursor) or NEWEST
-    if await db.fetchval(POST_IS_READABLE, asking, post_id) is None:
-        raise not_found()
+    await require_readable(db, asking, post_id)
     rows = await db.fetch(LIST_VERSIONS, asking, post_id, after, limit + 1)
     return answer_page(request, page_of(rows, limit, _version, _keys))
 

@@ -15,6 +15,8 @@ ReactionKind: TypeAlias = Literal["like", "love", "haha", "wow", "sad", "angry"]
 REACTION_KINDS: Final[tuple[ReactionKind, ...]] = ("like", "love", "haha", "wow", "sad", "angry")
 NEWEST: Final = UUID(int=(1 << 128) - 1)
 """Stands for "before nothing": the cursor of a newest-first list's first page."""
+OLDEST: Final = UUID(int=0)
+"""Stands for "after nothing": the cursor of an oldest-first list's first page."""
 
 
 class Author(Struct, frozen=True, omit_defaults=True):

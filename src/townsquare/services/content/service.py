@@ -5,12 +5,17 @@ from typing import Final
 
 from townsquare.kit.app import Definition
 from townsquare.services.content import (
+    bookmarks,
+    comment_deletion,
+    comments,
     drafts,
     export,
+    marks,
     people,
     post_history,
     posts,
     public_posts,
+    reactions,
     search,
     trending,
     user_posts,
@@ -22,6 +27,11 @@ DEFINITION: Final = Definition(
     routes=(
         *posts.ROUTES,
         *post_history.ROUTES,
+        *comments.ROUTES,
+        *comment_deletion.ROUTES,
+        *reactions.ROUTES,
+        *bookmarks.ROUTES,
+        *marks.ROUTES,
         *drafts.ROUTES,
         *public_posts.ROUTES,
         *user_posts.ROUTES,

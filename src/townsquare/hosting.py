@@ -176,6 +176,7 @@ async def serve(app: HTTPApp, listener: socket.socket, stop: asyncio.Event) -> N
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # whom to believe is the edge's to say (`trusted_proxies`); uvicorn would believe this machine
         timeout_graceful_shutdown=5,
         ws="none",
     )

@@ -7,6 +7,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import HTTPScope, Send
 
+from townsquare.kit.asgi import Headers
 from townsquare.kit.identity import Viewer
 from townsquare.kit.problems import Problem
 from townsquare.kit.writes import Write
@@ -19,7 +20,7 @@ class Call:
     the service's own paths where the caller sees them (`/api/users` through the gateway).
     """
 
-    __slots__ = ("address", "forwarded", "id", "internal", "operator", "prefix", "viewer", "write")
+    __slots__ = ("address", "forwarded", "headers", "id", "internal", "operator", "prefix", "viewer", "write")
 
     def __init__(self, identifier: str, address: str, *, internal: bool = False, operator: bool = False) -> None:
         self.id = identifier
@@ -29,6 +30,8 @@ class Call:
         """True for callers who may see metrics and the details of readiness: this machine, or by token."""
         self.forwarded = False
         """True when the gateway has let the request in and counted it already."""
+        self.headers: Headers = []
+        """What the edge adds to the answer, whoever makes it."""
         self.prefix = ""
         self.viewer: Viewer | None = None
         self.write: Write | None = None

@@ -8,6 +8,7 @@ from joserfc.jwk import OKPKey
 
 from townsquare.kit.database import Database, DatabaseUnavailable
 from townsquare.kit.identity import Signer, Verifier
+from townsquare.kit.limits import Limits
 from townsquare.kit.metrics import RequestMetrics
 from townsquare.kit.outbox import Outbox
 from townsquare.kit.readers import wait_until_seen
@@ -31,6 +32,11 @@ class Context:
     worker: int = 0
     upstreams: Mapping[str, Upstream] = field(default_factory=dict[str, Upstream])
     signing_key: OKPKey | None = None
+    limits: Limits = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin to count what handlers count."""
+        self.limits = Limits(self.settings)
 
     @property
     def signer(self) -> Signer:

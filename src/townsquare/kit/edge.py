@@ -7,6 +7,7 @@ gateway, and before a service that is reached on its own port; what the gateway 
 import hmac
 import secrets
 import time
+from http import HTTPStatus
 from typing import Any, cast
 
 from litestar.types import HTTPScope, Message, Receive, Send
@@ -14,7 +15,7 @@ from litestar.types import HTTPScope, Message, Receive, Send
 from townsquare.kit.asgi import HTTPApp
 from townsquare.kit.calls import Call, send_problem
 from townsquare.kit.identity import SAFE_METHODS, Verifier, Viewer, token_of
-from townsquare.kit.limits import Decision, Limiter, Policies, headers_of
+from townsquare.kit.limits import Limiter, Policies, network_of, refused
 from townsquare.kit.metrics import RequestMetrics
 from townsquare.kit.problems import Problem
 from townsquare.kit.upstream import INTERNAL_HEADER
@@ -28,7 +29,8 @@ OWN_HEADERS = frozenset({FORWARDED_HEADER, PREFIX_HEADER, ADDRESS_HEADER, INTERN
 
 _INTERNAL = INTERNAL_HEADER.encode()
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
-_UNLIMITED = ("/health", "/metrics")
+_PROBED = frozenset({"/health", "/health/ready", "/metrics"})
+"""What those who run the platform ask all the time; a probe that is refused would take a healthy process out of service."""
 _SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"strict-origin-when-cross-origin"),
@@ -46,8 +48,10 @@ class Edge:
         self._verifier = verifier
         self._secret = secret.encode()
         self._metrics = metrics
-        self._limiter = Limiter() if settings.rate_limits else None
-        self._policies = Policies.of(settings)
+        policies = Policies.of(settings)
+        self._limited = settings.rate_limits
+        self._reads, self._writes = Limiter(policies.reads), Limiter(policies.writes)
+        self._bad_tokens = Limiter(policies.bad_tokens)
         self._proxies = frozenset(settings.trusted_proxies)
         self._operator_token = settings.metrics_token
 
@@ -56,7 +60,7 @@ class Edge:
         headers: Headers = dict(scope["headers"])
         call = self._call(scope, headers)
         cast("dict[str, Any]", scope)["call"] = call
-        extra = [(REQUEST_ID_HEADER, call.id.encode()), *_SECURITY_HEADERS]
+        call.headers = extra = [(REQUEST_ID_HEADER, call.id.encode()), *_SECURITY_HEADERS]
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -64,7 +68,7 @@ class Edge:
             await send(message)
 
         try:
-            await self._admit(scope, headers, call, extra)
+            await self._admit(scope, headers, call)
         except Problem as problem:
             self._metrics.observe(str(scope["method"]), "(edge)", problem.status, 0.0)
             await send_problem(problem, scope, sending)
@@ -80,7 +84,9 @@ class Edge:
             call.forwarded = True
         else:
             call = Call(secrets.token_hex(8), self._address(peer, headers), internal=internal)
-        call.operator = internal or call.address in _LOOPBACK or self._is_operator(headers)
+        # A proxy on this machine whose address nobody has told us would make the whole world an operator.
+        here = call.address in _LOOPBACK and b"x-forwarded-for" not in headers
+        call.operator = internal or here or self._is_operator(headers)
         return call
 
     def _shows_secret(self, given: bytes | None) -> bool:
@@ -99,27 +105,41 @@ class Edge:
         hops = [hop.strip() for hop in forwarded.decode("latin-1").split(",")]
         return next((hop for hop in reversed(hops) if hop not in self._proxies), peer)
 
-    async def _admit(self, scope: HTTPScope, headers: Headers, call: Call, extra: list[tuple[bytes, bytes]]) -> None:
+    async def _admit(self, scope: HTTPScope, headers: Headers, call: Call) -> None:
         method, path = str(scope["method"]), str(scope["path"])
         if "\0" in path:
             raise Problem("not_found")
-        if (call.internal and b"authorization" not in headers) or (call.operator and path.startswith(_UNLIMITED)):
+        if (call.internal and b"authorization" not in headers) or (call.operator and path in _PROBED):
             return
+        limited = self._limited and not (call.forwarded or call.internal or path in _PROBED)
         token = token_of(headers, method)
         if token is not None:
-            call.viewer = await self._verifier.viewer(token)
+            call.viewer = await self._viewer(token, call, limited=limited)
             _require_scope(call.viewer, method)
-        if self._limiter is None or call.forwarded or call.internal or path.startswith(_UNLIMITED):
-            return
-        decision = self._limit(self._limiter, call, method)
-        extra.extend(headers_of(decision))
-        if not decision.allowed:
-            raise Problem("rate_limited", f"Try again in {decision.retry_after} seconds.")
+        if limited:
+            self._count(self._reads if method in SAFE_METHODS else self._writes, call)
 
-    def _limit(self, limiter: Limiter, call: Call, method: str) -> Decision:
-        policy = self._policies.reads if method in SAFE_METHODS else self._policies.writes
-        who = str(call.viewer.id) if call.viewer is not None else call.address
-        return limiter.check(policy, who, time.monotonic())
+    async def _viewer(self, token: str, call: Call, *, limited: bool) -> Viewer:
+        """Verify a token; whoever has shown too many bad ones waits before another is looked at."""
+        known = self._verifier.known(token)
+        if known is not None:
+            return known
+        address, now = network_of(call.address), time.monotonic()
+        if limited and not (look := self._bad_tokens.look(address, now)).allowed:
+            raise refused(look)
+        try:
+            return await self._verifier.viewer(token)
+        except Problem as problem:
+            if limited and problem.status == HTTPStatus.UNAUTHORIZED:
+                self._bad_tokens.take(address, now)
+            raise
+
+    def _count(self, limiter: Limiter, call: Call) -> None:
+        who = network_of(call.address) if call.viewer is None else call.viewer.id.int
+        decision = limiter.take(who, time.monotonic())
+        call.headers += limiter.headers(decision)
+        if not decision.allowed:
+            raise refused(decision)
 
 
 def _require_scope(viewer: Viewer, method: str) -> None:

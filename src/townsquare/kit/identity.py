@@ -97,10 +97,15 @@ class Verifier:
             sub={"essential": True},
         )
 
+    def known(self, token: str) -> Viewer | None:
+        """Return who the token speaks for if it was verified before and has not ended."""
+        known = self._remembered.get(token)
+        return known if known is not None and known.expires > time.time() else None
+
     async def viewer(self, token: str) -> Viewer:
         """Return who the token speaks for; raises the 401 problem `invalid_token`."""
-        known = self._remembered.get(token)
-        if known is not None and known.expires > time.time():
+        known = self.known(token)
+        if known is not None:
             return known
         if len(token) > MAX_TOKEN_LENGTH:
             raise Problem("invalid_token")

@@ -3,9 +3,11 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
+import msgspec
 from litestar import Response, get
+from litestar.openapi import ResponseSpec
 from litestar.params import FromQuery, QueryParameter
 from litestar.types import ControllerRouterHandler
 
@@ -22,6 +24,7 @@ from townsquare.kit.problems import Problem, invalid
 
 EVENTS_WAIT = 20.0
 LOOK_SECONDS = 0.5
+SNAPSHOT_PATH = "/metrics/snapshot"
 
 
 @get("/events", guards=[internal_only], include_in_schema=False)
@@ -40,15 +43,9 @@ async def list_events(
     while True:
         batch = await read_events(context.database, position, limit)
         left = until - time.monotonic()
-        if batch.items or left <= 0:
+        if batch.items or left <= 0 or context.outbox.draining:
             return batch
         await context.outbox.wait(min(LOOK_SECONDS, left))
-
-
-@get("/openapi.json", include_in_schema=False)
-async def show_document(request: AnyRequest) -> dict[str, Any]:
-    """Show the service's OpenAPI 3.1 document."""
-    return document_of(request.app)
 
 
 def operation_routes(context: Context, schemas: Sequence[Path], metrics: Metrics) -> list[ControllerRouterHandler]:
@@ -60,12 +57,21 @@ def operation_routes(context: Context, schemas: Sequence[Path], metrics: Metrics
 
     checks = {"database": Probe(database_ready)}
 
+    made: list[bytes] = []
+
+    @get("/openapi.json", include_in_schema=False)
+    async def show_document(request: AnyRequest) -> Response[bytes]:
+        """Show the service's OpenAPI 3.1 document, which is made when somebody first asks for it."""
+        if not made:
+            made.append(msgspec.json.encode(document_of(request.app)))
+        return Response(made[0], media_type="application/json")
+
     @get("/health", tags=["operations"])
     async def show_health() -> Health:
         """Say that the process lives and its loop turns."""
         return alive(context.name)
 
-    @get("/health/ready", tags=["operations"])
+    @get("/health/ready", tags=["operations"], responses={503: ResponseSpec(Readiness, description="Not ready.")})
     async def show_readiness(request: AnyRequest) -> Response[Readiness]:
         """Say whether requests can be served: 200 when ready or degraded, 503 when not."""
         status, body = await readiness(checks, detailed=call_of(request.scope).operator)
@@ -79,4 +85,9 @@ def operation_routes(context: Context, schemas: Sequence[Path], metrics: Metrics
         body = await metrics.gathered()
         return Response(body, media_type=metrics.content_type, headers={"Cache-Control": "no-store"})
 
-    return [list_events, show_document, show_health, show_readiness, show_metrics]
+    @get(SNAPSHOT_PATH, guards=[internal_only], include_in_schema=False, media_type="application/msgpack")
+    async def show_snapshot() -> bytes:
+        """Hand this process's counts to the gateway, which adds them up."""
+        return await metrics.encoded_snapshot()
+
+    return [list_events, show_document, show_health, show_readiness, show_metrics, show_snapshot]

@@ -3,8 +3,8 @@
 import asyncio
 import itertools
 import secrets
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,15 @@ from uuid import UUID
 
 import aiohttp
 import msgspec
+from argon2 import PasswordHasher
 
 from townsquare import hosting
 from townsquare.kit.database import Database
 from townsquare.kit.readers import wait_until_seen
+from townsquare.services.users import passwords
 from townsquare.settings import Settings
 
+REAL_HASHER = passwords._HASHER
 PASSWORD = "correct horse battery staple"
 
 
@@ -188,7 +191,7 @@ async def running_town(data: Path, server: str, **changes: Any) -> AsyncIterator
     await hosting.prepare(settings, server)
     host = hosting.Host(hosting.ALL, settings, server)
     stop = asyncio.Event()
-    with hosting.listen("127.0.0.1", 0) as listener:
+    with cheap_passwords(), hosting.listen("127.0.0.1", 0) as listener:
         base = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with host.running() as app, _client_session() as session:
             serving = asyncio.create_task(hosting.serve(app, listener, stop))
@@ -199,6 +202,16 @@ async def running_town(data: Path, server: str, **changes: Any) -> AsyncIterator
                 await serving
 
 
+@contextmanager
+def cheap_passwords() -> Iterator[None]:
+    """Hash with real argon2 in its least parameters: a town of thousands would else spend minutes on registering."""
+    passwords._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    try:
+        yield
+    finally:
+        passwords._HASHER = REAL_HASHER
+
+
 def _client_session() -> aiohttp.ClientSession:
-    """Let go of a connection before the server does, after 5 s: a request that crosses its end is lost, as in any HTTP/1.1."""
+    """Let go of a connection before the server does, after 5 s: a request that crosses that is lost, as in any HTTP/1.1."""
     return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), connector=aiohttp.TCPConnector(keepalive_timeout=2))

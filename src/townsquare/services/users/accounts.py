@@ -4,7 +4,6 @@ Who leaves is hidden at once and gone after thirty days; until then signing in a
 that was somebody's is never given to somebody else: old links and mentions would lead to a stranger.
 """
 
-import re
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 from uuid import UUID
@@ -16,22 +15,33 @@ from msgspec import Meta, Struct
 
 from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.clock import now
+from townsquare.kit.database import Connection
 from townsquare.kit.dependencies import Ctx, Db, SignedIn, Transaction
 from townsquare.kit.ids import new_id
 from townsquare.kit.jobs import Job, JobContext
 from townsquare.kit.outbox import NewEvent, insert_events
-from townsquare.kit.problems import FieldError, Problem, invalid, not_found
+from townsquare.kit.problems import FieldError, Problem, not_found
 from townsquare.kit.retention import Nothing
 from townsquare.kit.writes import Write
-from townsquare.services.users.email import EmailAddress, email_key, send_verification
-from townsquare.services.users.passwords import Password, hash_password, password_matches, refuse_weak
+from townsquare.services.users.email import (
+    EmailAddress,
+    email_key,
+    password_changed,
+    require_mailable,
+    send_verification,
+)
+from townsquare.services.users.endorsements import withdraw_all_endorsements
+from townsquare.services.users.follows import end_all_follows
+from townsquare.services.users.passwords import GivenPassword, Password, hash_password, refuse_weak
 from townsquare.services.users.people import tell_person
 from townsquare.services.users.profile import DisplayName
-from townsquare.services.users.second_factor import PasswordProof
+from townsquare.services.users.proof import PasswordProof, lock_account, prove
 from townsquare.services.users.sessions import END_OTHERS, Credentials, SignedInPerson, begin_session
+from townsquare.services.users.skill_names import forget_names_of
 
 GRACE: Final = timedelta(days=30)
-HANDLE: Final = re.compile(r"[a-z0-9_]{2,30}")
+AT_ONCE: Final = 1_000
+"""Accounts that one run of the hourly purge takes."""
 
 
 class Registration(Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,7 +68,7 @@ class Account(Struct, frozen=True, omit_defaults=True):
 class PasswordChange(Struct, frozen=True, forbid_unknown_fields=True):
     """The password there was, and the one there shall be."""
 
-    current: Annotated[str, Meta(min_length=1, max_length=200)]
+    current: GivenPassword
     new: Password
 
 
@@ -82,45 +92,34 @@ SELECT p.id, p.handle, a.email, a.email_verified_at, a.totp_confirmed_at, a.crea
 FROM people AS p JOIN accounts AS a ON a.person_id = p.id
 WHERE p.id = $1
 """
-LOCK: Final = """
-SELECT p.id, p.handle, p.display_name, p.avatar, a.password_hash, a.delete_after
-FROM people AS p JOIN accounts AS a ON a.person_id = p.id
-WHERE p.id = $1
-FOR UPDATE
-"""
 SET_PASSWORD: Final = "UPDATE accounts SET password_hash = $2, updated_at = now() WHERE person_id = $1"
 SET_DELETION: Final = "UPDATE accounts SET delete_after = $2, updated_at = now() WHERE person_id = $1"
 HIDE: Final = "UPDATE people SET hidden_at = $2 WHERE id = $1"
 
-# By accounts_delete_after_idx; a few at a time, each in a transaction of its own.
-DUE: Final = "SELECT person_id FROM accounts WHERE delete_after < now() ORDER BY delete_after LIMIT 100"
+# By accounts_delete_after_idx; each in a transaction of its own, which looks again: somebody may have come back.
+DUE: Final = "SELECT person_id FROM accounts WHERE delete_after < now() ORDER BY delete_after LIMIT $1"
+LOCK_DUE: Final = "SELECT true FROM accounts WHERE person_id = $1 AND delete_after < now() FOR UPDATE"
 RETIRE_HANDLE: Final = """
 INSERT INTO retired_handles (handle, retired_at) SELECT handle, now() FROM people WHERE id = $1 ON CONFLICT DO NOTHING
 """
-UNCOUNT_FOLLOWED: Final = """
-UPDATE people SET followers = followers - 1 WHERE id IN (SELECT followee FROM follows WHERE follower = $1)
-"""
-UNCOUNT_FOLLOWERS: Final = """
-UPDATE people SET following = following - 1 WHERE id IN (SELECT follower FROM follows WHERE followee = $1)
-"""
+# By the primary keys, and blocks_blocker_since_idx and mutes_muter_since_idx.
 RELATIONS: Final = """
-SELECT 'follow' AS topic, follower::text || ':' || followee AS key FROM follows WHERE follower = $1 OR followee = $1
+SELECT 'block' AS topic, 'blocks' AS tag, blocker AS one, blocked AS other FROM blocks WHERE blocker = $1 OR blocked = $1
 UNION ALL
-SELECT 'block', blocker::text || ':' || blocked FROM blocks WHERE blocker = $1 OR blocked = $1
-UNION ALL
-SELECT 'mute', muter::text || ':' || muted FROM mutes WHERE muter = $1 OR muted = $1
+SELECT 'mute', 'mutes', muter, muted FROM mutes WHERE muter = $1 OR muted = $1
 """
 PURGE: Final = "DELETE FROM people WHERE id = $1"
 
 
 @post("/register", status_code=201)
 async def register(
-    request: AnyRequest, context: Ctx, write: Transaction, data: JSONBody[Registration]
+    request: AnyRequest, context: Ctx, db: Db, write: Transaction, data: JSONBody[Registration]
 ) -> Response[Credentials]:
     """Join the community."""
     handle = data.handle.lower()
-    refuse_weak(data.password, handle, data.email)
-    taken = await write.fetchrow(IS_TAKEN, handle, email_key(data.email))
+    require_mailable(data.email)
+    await refuse_weak(data.password, handle, data.email)
+    taken = await db.fetchrow(IS_TAKEN, handle, email_key(data.email))
     assert taken is not None  # noqa: S101  (a row of two booleans)
     _refuse_taken(handle=taken["handle"], email=taken["email"])
     person, at = SignedInPerson(new_id(), handle, data.display_name or handle), now()
@@ -142,33 +141,25 @@ async def register(
 @get("/account")
 async def read_account(db: Db, account: SignedIn) -> Account:
     """Read what only you may know of your account."""
-    row = await db.fetchrow(READ, account.id)
-    if row is None:
-        raise not_found()
-    return Account(
-        row["id"],
-        row["handle"],
-        row["email"],
-        row["email_verified_at"] is not None,
-        row["totp_confirmed_at"] is not None,
-        row["created_at"],
-        row["delete_after"],
-    )
+    return _account(await db.fetchrow(READ, account.id))
 
 
 @put("/account/password", status_code=204)
-async def change_password(write: Transaction, account: SignedIn, data: JSONBody[PasswordChange]) -> None:
+async def change_password(db: Db, write: Transaction, account: SignedIn, data: JSONBody[PasswordChange]) -> None:
     """Change your password; every other session ends."""
-    row = await _proven(write, account.id, data.current)
-    refuse_weak(data.new, row["handle"])
-    await write.execute(SET_PASSWORD, account.id, await hash_password(data.new))
+    known = _account(await db.fetchrow(READ, account.id))
+    await refuse_weak(data.new, known.handle, known.email, pointer="/new")
+    hashed = await hash_password(data.new)
+    row = await prove(db, write, account.id, data.current, "/current")
+    await write.execute(SET_PASSWORD, account.id, hashed)
     await write.execute(END_OTHERS, account.id, account.session)
+    await password_changed(write, account.id, row["email"])
 
 
 @delete("/account", status_code=202)
-async def leave(write: Transaction, account: SignedIn, data: JSONBody[PasswordProof]) -> Farewell:
-    """Leave: hidden at once, gone after thirty days, undone by signing in again until then."""
-    row = await _proven(write, account.id, data.password)
+async def leave(db: Db, write: Transaction, account: SignedIn, data: JSONBody[PasswordProof]) -> Farewell:
+    """Leave: hidden at once, gone after thirty days; until then, sign in and `POST /account/restore` to stay."""
+    row = await prove(db, write, account.id, data.password)
     until = row["delete_after"] or now() + GRACE
     await begin_leaving(write, account.id, until)
     return Farewell(until)
@@ -177,16 +168,15 @@ async def leave(write: Transaction, account: SignedIn, data: JSONBody[PasswordPr
 @post("/account/restore", status_code=200)
 async def restore(write: Transaction, account: SignedIn) -> Account:
     """Stay after all, within the thirty days."""
-    row = await write.fetchrow(LOCK, account.id)
+    row = await lock_account(write, account.id)
     if row is None:
         raise not_found()
+    if row["suspended_at"] is not None:
+        raise Problem("forbidden", "This account is suspended.")
     if row["delete_after"] is None:
         raise Problem("conflict", "This account is not about to be deleted.")
     await undo_leaving(write, row)
-    fresh = await write.fetchrow(READ, account.id)
-    assert fresh is not None  # noqa: S101  (its row is locked)
-    verified, factor = fresh["email_verified_at"] is not None, fresh["totp_confirmed_at"] is not None
-    return Account(fresh["id"], fresh["handle"], fresh["email"], verified, factor, fresh["created_at"])
+    return _account(await write.fetchrow(READ, account.id))
 
 
 async def begin_leaving(write: Write, person: UUID, until: datetime) -> None:
@@ -198,23 +188,47 @@ async def begin_leaving(write: Write, person: UUID, until: datetime) -> None:
 
 
 async def undo_leaving(write: Write, row: asyncpg.Record) -> None:
-    """Show somebody again who was about to leave; `row` is that of LOCK."""
+    """Show somebody again who was about to leave; `row` is the locked account."""
     await write.execute(SET_DELETION, row["id"], None)
     await write.execute(HIDE, row["id"], None)
     tell_person(write, row["id"], row["handle"], row["display_name"], row["avatar"])
 
 
 async def purge_deleted(context: JobContext, _: Nothing) -> None:
-    """Delete for good whoever left thirty days ago, and tell every relation that ends with them."""
-    for due in await context.db.fetch(DUE):
-        async with context.db.transaction(deadline=60) as connection:
-            person: UUID = due["person_id"]
-            relations = await connection.fetch(RELATIONS, person)
-            events = [NewEvent(row["topic"], row["key"], (), {"deleted": True}) for row in relations]
-            events.append(NewEvent("person", str(person), (f"profile:{person}", "people"), {"deleted": True}))
-            for sql in (UNCOUNT_FOLLOWED, UNCOUNT_FOLLOWERS, RETIRE_HANDLE, PURGE):
-                await connection.execute(sql, person)
-            await insert_events(connection, events)
+    """Delete for good whoever left thirty days ago. One who cannot be deleted does not keep the others."""
+    failed: Exception | None = None
+    for due in await context.db.fetch(DUE, AT_ONCE):
+        try:
+            async with context.db.transaction(deadline=60) as connection:
+                await _purge(connection, due["person_id"])
+        except asyncpg.PostgresError as error:
+            context.log.exception("an account could not be deleted", person=str(due["person_id"]))
+            failed = error
+    if failed is not None:
+        raise failed
+
+
+async def _purge(connection: Connection, person: UUID) -> None:
+    """Delete one person, and tell every relation that ends with them.
+
+    Locks are taken in the order in which everybody takes them: people, then skills, then names of skills.
+    """
+    if await connection.fetchval(LOCK_DUE, person) is None:
+        return
+    await end_all_follows(connection, person)
+    await withdraw_all_endorsements(connection, person)
+    await forget_names_of(connection, person)
+    events = [_ended(row) for row in await connection.fetch(RELATIONS, person)]
+    gone = {"id": person, "deleted": True, "purged": True}
+    events.append(NewEvent("person", str(person), (f"profile:{person}", "people"), gone))
+    await connection.execute(RETIRE_HANDLE, person)
+    await connection.execute(PURGE, person)
+    await insert_events(connection, events)
+
+
+def _ended(row: asyncpg.Record) -> NewEvent:
+    topic, tag, one, other = row
+    return NewEvent(topic, f"{one}:{other}", (f"{tag}:{one}", f"{tag}:{other}"), {"deleted": True})
 
 
 def _refuse_taken(*, handle: bool, email: bool) -> None:
@@ -224,11 +238,18 @@ def _refuse_taken(*, handle: bool, email: bool) -> None:
         raise Problem("taken", errors[0].detail, errors=errors)
 
 
-async def _proven(write: Transaction, person: UUID, password: str) -> asyncpg.Record:
-    row = await write.fetchrow(LOCK, person)
-    if row is None or not await password_matches(password, row["password_hash"]):
-        raise invalid("/password", "This is not the account's password.")
-    return row
+def _account(row: asyncpg.Record | None) -> Account:
+    if row is None:
+        raise not_found()
+    return Account(
+        row["id"],
+        row["handle"],
+        row["email"],
+        row["email_verified_at"] is not None,
+        row["totp_confirmed_at"] is not None,
+        row["created_at"],
+        row["delete_after"],
+    )
 
 
 ROUTES: Final = (register, read_account, change_password, leave, restore)

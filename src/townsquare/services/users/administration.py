@@ -9,15 +9,15 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
 from uuid import UUID
 
-import asyncpg
 from msgspec import Struct
 
 from townsquare.kit.clock import now
 from townsquare.kit.database import Database, rows_affected
 from townsquare.kit.pages import Page, after_id, page_of
 from townsquare.kit.writes import Write
-from townsquare.services.users.accounts import GRACE, LOCK, begin_leaving, undo_leaving
-from townsquare.services.users.email import END_SESSIONS, END_TOKENS, FORGET_TOKENS, email_key, make_token
+from townsquare.services.users.accounts import GRACE, begin_leaving, undo_leaving
+from townsquare.services.users.email import END_SESSIONS, END_TOKENS, VOID_TOKENS, email_key, make_token
+from townsquare.services.users.proof import lock_account
 from townsquare.services.users.second_factor import DISABLE, FORGET_RECOVERY
 
 NO_GRACE: Final = timedelta(0)
@@ -212,13 +212,13 @@ async def end_sessions(write: Write, person: UUID, *, tokens: bool) -> bool:
 
 async def make_reset_token(write: Write, account: AccountDetails) -> str:
     """Make a token that sets a new password; those made before are void."""
-    await write.execute(FORGET_TOKENS, account.id, "reset")
+    await write.execute(VOID_TOKENS, account.id, "reset")
     return await make_token(write, account.id, account.email, "reset")
 
 
 async def delete_account(write: Write, person: UUID, *, grace: timedelta = GRACE) -> bool:
     """Hide somebody at once and delete them for good after `grace`; False when that was so already."""
-    row = await _locked(write, person)
+    row = await lock_account(write, person)
     until = now() + grace
     if row is None or (row["delete_after"] is not None and row["delete_after"] <= until):
         return False
@@ -228,15 +228,11 @@ async def delete_account(write: Write, person: UUID, *, grace: timedelta = GRACE
 
 async def restore_account(write: Write, person: UUID) -> bool:
     """Show somebody again who was about to be deleted; False when nobody was."""
-    row = await _locked(write, person)
+    row = await lock_account(write, person)
     if row is None or row["delete_after"] is None:
         return False
     await undo_leaving(write, row)
     return True
-
-
-async def _locked(write: Write, person: UUID) -> asyncpg.Record | None:
-    return await write.fetchrow(LOCK, person)
 
 
 async def _changes(write: Write, sql: str, person: UUID) -> bool:

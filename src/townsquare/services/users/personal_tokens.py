@@ -1,7 +1,8 @@
 """Personal tokens (`pat_...`): for programs that act for somebody, with less than their whole power.
 
 Only the owner's own session makes and lists them. A service that meets one exchanges it here for an access token of five
-minutes, so a token that was deleted is good for five minutes at most.
+minutes, and remembers it as long: so a token is exchanged at most once in five minutes by each process, `used_at` is as
+exact as that, and a token that was deleted or has expired is not exchanged again, and good for five minutes at most.
 """
 
 from datetime import datetime
@@ -23,6 +24,7 @@ from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, after_i
 from townsquare.kit.personal_tokens import EXCHANGE_PATH, ExchangeAnswer, ExchangeRequest
 from townsquare.kit.problems import Problem, invalid, not_found
 from townsquare.kit.text_types import LINE
+from townsquare.services.users.proof import lock_account
 from townsquare.services.users.tokens import new_token, token_hash
 
 Scope = Literal["read", "write"]
@@ -58,6 +60,11 @@ WHERE person_id = $1 AND ($2::uuid IS NULL OR id < $2)
 ORDER BY id DESC
 LIMIT $3
 """
+READ: Final = """
+SELECT id, name, scopes, created_at, expires_at, used_at
+FROM personal_tokens
+WHERE id = $1 AND person_id = $2
+"""
 COUNT: Final = "SELECT count(*) FROM personal_tokens WHERE person_id = $1"
 ADD: Final = """
 INSERT INTO personal_tokens (id, person_id, name, token_hash, scopes, created_at, expires_at)
@@ -84,11 +91,21 @@ async def list_tokens(
     return answer_page(request, page_of(rows, limit, _token, lambda row: (row["id"],)))
 
 
+@get("/tokens/{token_id:uuid}")
+async def read_token(db: Db, account: SignedIn, token_id: FromPath[UUID]) -> PersonalToken:
+    """Read what one of your personal tokens may do; not the token itself."""
+    row = await db.fetchrow(READ, token_id, account.id)
+    if row is None:
+        raise not_found()
+    return _token(row)
+
+
 @post("/tokens", status_code=201)
 async def create_token(write: Transaction, account: SignedIn, data: JSONBody[NewPersonalToken]) -> Response[PersonalToken]:
     """Make a personal token; it is shown this once."""
     if data.expires_at is not None and data.expires_at <= now():
         raise invalid("/expires_at", "This moment has passed.")
+    await lock_account(write, account.id)  # two who count at once would both find room
     if await write.fetchval(COUNT, account.id) >= MOST:
         raise Problem("conflict", f"{MOST} tokens are the most; delete one first.")
     token, key, at = PERSONAL_PREFIX + new_token(), new_id(), now()
@@ -119,4 +136,4 @@ def _token(row: asyncpg.Record) -> PersonalToken:
     return PersonalToken(row["id"], row["name"], row["scopes"], row["created_at"], row["expires_at"], row["used_at"])
 
 
-ROUTES: Final = (list_tokens, create_token, delete_token, exchange_token)
+ROUTES: Final = (list_tokens, read_token, create_token, delete_token, exchange_token)

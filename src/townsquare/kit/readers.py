@@ -133,7 +133,11 @@ class ReaderRunner:
 
 def _after(batch: EventBatch) -> Position:
     last = Position.parse(batch.items[-1].position)
-    return max(last, Position(batch.horizon, 0)) if len(batch.items) < BATCH else last
+    if len(batch.items) == BATCH:
+        return last
+    # All of the last transaction's events are in. The horizon was taken a moment earlier and may be that transaction itself;
+    # who waits for it would wait until somebody wrote again.
+    return max(Position(last.xid + 1, 0), Position(batch.horizon, 0))
 
 
 def _position(row: asyncpg.Record) -> Position:

@@ -4,6 +4,7 @@ It stands outside the framework, so that an answer can still be changed when it 
 committed after its answer was made and before the first byte is sent, and a read that has not changed becomes a 304.
 """
 
+import hashlib
 import time
 from http import HTTPStatus
 from typing import Any, cast
@@ -114,7 +115,7 @@ class RequestLayer:
         if key is not None:
             body = await _whole_body(receive, self._context.settings.max_body)
             receive = _replay(body)
-            owner = str(call.viewer.id) if call.viewer else "anonymous"
+            owner = str(call.viewer.id) if call.viewer else _nobody(headers)
             target = scope["path"] + "?" + scope["query_string"].decode("latin-1")
             idempotent = IdempotentCall(owner, key.decode("latin-1"), str(scope["method"]), target, body)
             if (kept := await idempotent.recall(write)) is not None:
@@ -190,6 +191,11 @@ def _require_known_type(headers: dict[bytes, bytes]) -> None:
     content_type = headers.get(b"content-type")
     if content_type is not None and not content_type.lower().startswith(_ACCEPTED):
         raise Problem("unsupported_media_type", "Send JSON (`Content-Type: application/json`).")
+
+
+def _nobody(headers: dict[bytes, bytes]) -> str:
+    """Two who are not signed in may choose one key; cookies tell them apart where the body does not, as at `/refresh`."""
+    return "anonymous " + hashlib.sha256(headers.get(b"cookie", b"")).hexdigest()
 
 
 async def _whole_body(receive: Receive, most: int) -> bytes:

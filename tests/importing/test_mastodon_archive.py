@@ -161,6 +161,8 @@ def test_replies_within_ones_own_thread_are_kept(tmp_path: Path, parent: str):
         ({"published": "yesterday"}, SkipReason.UNREADABLE),
         ({"published": None}, SkipReason.UNREADABLE),
         ({"published": "0001-01-01T00:00:00+14:00"}, SkipReason.UNREADABLE),
+        ({"published": "1969-12-31T23:59:59Z"}, SkipReason.UNREADABLE),
+        ({"published": "9999-12-31T23:59:59Z"}, SkipReason.UNREADABLE),
         ({"content": 7}, SkipReason.UNREADABLE),
         ({"content": "a\0b"}, SkipReason.UNREADABLE),
         ({"attachment": [7]}, SkipReason.UNREADABLE),

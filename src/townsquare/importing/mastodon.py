@@ -1,10 +1,9 @@
-"""`townsquare import mastodon`: a person's profile, posts and pictures from the archive that Mastodon gave them.
+"""`townsquare import mastodon`: a person's posts and pictures from the archive that Mastodon gave them, and back out.
 
 It works through the services' own code on their own databases, so an imported post is a post like any other. Running it
-again adds nothing: a post is known by its address, and a profile is filled only where it is still empty.
+again adds nothing: a post is known by its address, and what a run that was cut off has left undone is done by the next.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -14,17 +13,27 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from townsquare.importing.kept_files import forget_files, keep_files
+from townsquare.importing.markdown import Piece, write_markdown
 from townsquare.importing.mastodon_archive import Archive, ArchivedActor, open_archive
-from townsquare.importing.mastodon_posts import ArchivedPost, Skipped, SkipReason
-from townsquare.kit.database import Database
+from townsquare.importing.mastodon_posts import ArchivedMedia, ArchivedPost, Skipped, SkipReason
+from townsquare.kit.context import Context
 from townsquare.kit.identity import Viewer
-from townsquare.kit.outbox import Outbox
-from townsquare.kit.writes import Write
-from townsquare.services.content.imports import ImportedMedia, ImportedPost, Registered, import_posts
-from townsquare.services.content.text import MAX_TEXT
+from townsquare.kit.transactions import transaction
+from townsquare.services.content.imported_media import (
+    ImportedMedia,
+    forget_profile_pictures,
+    missing_files,
+    register_profile_pictures,
+)
+from townsquare.services.content.imports import ImportedPost, forget_imported, import_posts
+from townsquare.services.content.text import MAX_TEXT, TextError, clean_text
 
 BATCH = 500
-CHUNK = 1 << 20
+SOURCE = "http"
+"""How the `source_id` of every imported post begins: its address."""
+MAX_WARNING = 200
+MAX_ALT = 5_000
 MEDIA_ALONE = "\N{FRAME WITH PICTURE}"
 """Text of a post that was a picture without a description."""
 SENSITIVE = "Sensitive content"
@@ -32,11 +41,16 @@ T = TypeVar("T")
 
 
 class ImportReport(Struct):
-    """What became of an archive: posts added and known before, what was left out and why, files kept."""
+    """What became of an archive.
+
+    `added` and `known` count posts, `threaded` those of both that continued an earlier post of the same person. `skipped`
+    counts what was left out, by reason. `files` were kept this time; `files_missing` are named but not in the archive.
+    """
 
     read: int = 0
     added: int = 0
     known: int = 0
+    threaded: int = 0
     skipped: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     files: int = 0
     files_missing: int = 0
@@ -47,86 +61,105 @@ Progress = Callable[[int, int | None], None]
 
 
 async def import_archive(
-    path: Path, person: Viewer, content: Database, data: Path, progress: Progress
+    path: Path, person: Viewer, content: Context, progress: Progress
 ) -> tuple[ArchivedActor, ImportReport]:
     """Import the posts of the archive at `path` as `person`'s; the files of their media go to `data/imports`.
 
     `progress` is told how many items were read, of how many (None where the archive does not say).
     Raises ArchiveError; batches before the damaged place stay imported, and a repetition goes on from there.
     """
-    report = ImportReport()
-    skipped: Counter[SkipReason] = Counter()
-    registered: list[Registered] = []
-    outbox = Outbox(content)
+    report, skipped = ImportReport(), Counter[SkipReason]()
     with open_archive(path) as archive:
-        total = archive.count()
+        actor, total = archive.actor(), archive.count()
         for items in _batches(archive.posts(), BATCH):
-            posts = [item for item in items if isinstance(item, ArchivedPost)]
-            skipped.update(item.reason for item in items if isinstance(item, Skipped))
-            added, media = await _add(content, outbox, person, posts)
-            registered += media
+            ready = [item if isinstance(item, Skipped) else _imported(item, report) for item in items]
+            posts = [item for item in ready if isinstance(item, ImportedPost)]
+            skipped.update(item.reason for item in ready if isinstance(item, Skipped))
+            async with transaction(content) as write:
+                added = await import_posts(write, person, posts)
             report.read += len(items)
             report.added += added
             report.known += len(posts) - added
+            report.skipped = {str(reason): count for reason, count in sorted(skipped.items())}
             progress(report.read, total)
-        report.files = await asyncio.to_thread(_keep_files, archive, registered, data / "imports")
-        report.files_missing = len(registered) - report.files
-        report.skipped = {str(reason): count for reason, count in sorted(skipped.items())}
-        return archive.actor(), report
+        await _import_pictures(archive, actor, person, content)
+        missing = await missing_files(content.database, person.id)
+        report.files = await keep_files(content, archive.files(missing), missing)
+    return actor, report
 
 
-def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
-    while batch := list(islice(items, size)):
+async def forget_import(person: Viewer, content: Context, progress: Callable[[int], None]) -> int:
+    """Delete what was imported as `person`'s, and its files; returns how many posts that were."""
+    deleted = 0
+    while True:
+        async with transaction(content) as write:
+            count, media = await forget_imported(write, person, SOURCE, BATCH)
+        forget_files(content, media)
+        deleted += count
+        progress(deleted)
+        if not count:
+            break
+    async with transaction(content) as write:
+        pictures = await forget_profile_pictures(write, person.id)
+    forget_files(content, pictures)
+    return deleted
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    waiting = iter(items)
+    while batch := list(islice(waiting, size)):
         yield batch
 
 
-async def _add(
-    content: Database, outbox: Outbox, person: Viewer, posts: Iterable[ArchivedPost]
-) -> tuple[int, list[Registered]]:
-    """Add one batch in a transaction of its own, short enough to hold nobody up."""
-    write = Write(content, outbox, "content")
+async def _import_pictures(archive: Archive, actor: ArchivedActor, person: Viewer, content: Context) -> None:
+    avatar, banner = (_picture(archive, path) for path in (actor.avatar, actor.banner))
+    async with transaction(content) as write:
+        await register_profile_pictures(write, person.id, avatar, banner)
+
+
+_PICTURE_TYPES = {".png": "image/png", ".gif": "image/gif", ".webp": "image/webp", ".avif": "image/avif"}
+
+
+def _picture(archive: Archive, path: str | None) -> ImportedMedia | None:
+    if path is None or not archive.size(path):
+        return None
+    return ImportedMedia(path, _PICTURE_TYPES.get(Path(path).suffix.lower(), "image/jpeg"))
+
+
+def _imported(post: ArchivedPost, report: ImportReport) -> ImportedPost | Skipped:
+    """Make the post that it will be here; one whose text cannot be kept is skipped."""
+    text, warning = _text_and_warning(post)
     try:
-        result = await import_posts(write, person, [_imported(post) for post in posts])
-        await write.commit()
-    finally:
-        await write.rollback()
-    return result
-
-
-def _imported(post: ArchivedPost) -> ImportedPost:
-    media = tuple(
-        ImportedMedia(medium.path or "", medium.media_type, medium.alt, medium.width, medium.height) for medium in post.media
-    )
-    described = next((medium.alt for medium in media if medium.alt), None)
+        text = clean_text(text)
+    except TextError as error:
+        return Skipped(SkipReason.TOO_LONG if len(text) > MAX_TEXT else SkipReason.EMPTY, post.source_id, str(error))
+    there = [medium for medium in post.media if medium.path]
+    report.files_missing += len(post.media) - len(there)
+    report.threaded += post.in_reply_to is not None
     return ImportedPost(
         source_id=post.source_id,
         published=post.published,
-        text=post.text or (described or MEDIA_ALONE)[:MAX_TEXT],
+        text=text,
         visibility=post.visibility,
-        content_warning=post.content_warning or (SENSITIVE if post.sensitive else None),
+        content_warning=warning,
         edited=post.edited,
-        media=media,
+        media=tuple(_medium(medium) for medium in there),
     )
 
 
-def _keep_files(archive: Archive, registered: Iterable[Registered], folder: Path) -> int:
-    """Copy the media out of the archive in one pass, each under its id; returns how many were there."""
-    wanted: dict[str, list[Registered]] = {}
-    for medium in registered:
-        if medium.source:
-            wanted.setdefault(medium.source, []).append(medium)
-    if not wanted:
-        return 0
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = 0
-    for file in archive.files(wanted):
-        first, *others = (folder / str(medium.id) for medium in wanted[file.path])
-        draft = first.with_suffix(".part")
-        with draft.open("wb") as target:
-            while chunk := file.stream.read(CHUNK):
-                target.write(chunk)
-        draft.rename(first)
-        for other in others:
-            other.hardlink_to(first)
-        kept += 1 + len(others)
-    return kept
+def _text_and_warning(post: ArchivedPost) -> tuple[str, str | None]:
+    """Return the text and the content warning; a warning that is too long for one begins the text, too."""
+    described = next((medium.alt for medium in post.media if medium.alt), None)
+    text = post.text or (described or MEDIA_ALONE)[:MAX_TEXT]
+    warning = " ".join((post.content_warning or "").split())
+    if not warning:
+        return text, SENSITIVE if post.sensitive else None
+    if len(warning) <= MAX_WARNING:
+        return text, warning
+    spelled_out = "\n".join(write_markdown([Piece("text", warning)]))
+    return f"{spelled_out}\n\n{text}", warning[: MAX_WARNING - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _medium(medium: ArchivedMedia) -> ImportedMedia:
+    alt = medium.alt[:MAX_ALT] if medium.alt else None
+    return ImportedMedia(medium.path or "", medium.media_type, alt, medium.width, medium.height)

@@ -1,7 +1,7 @@
 """One activity of a Mastodon outbox as a post of ours, or the reason why it is none."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -14,6 +14,12 @@ MAX_TEXT = 5_000
 
 MAX_HTML = 200_000
 """Characters of HTML that are worth converting: no 5,000 characters of text make more."""
+
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+"""No id of ours can carry an earlier time."""
+
+CLOCKS_APART = timedelta(days=1)
+"""How far ahead another server's clock may be; a post from the future would stand above all others for good."""
 
 Visibility = Literal["public", "followers", "private"]
 
@@ -169,6 +175,9 @@ def _reason_to_skip(note: _Note, author: Author) -> SkipReason | None:
 def _read_note(note: _Note, author: Author, find_file: Callable[[str], str | None]) -> ArchivedPost | Skipped:
     if note.type != "Note" or not note.id or note.attributed_to not in {None, author.id}:
         return Skipped(SkipReason.UNREADABLE, note.id, "not a note by this person")
+    published = in_utc(note.published)
+    if not EARLIEST <= published <= datetime.now(UTC) + CLOCKS_APART:
+        return Skipped(SkipReason.UNREADABLE, note.id, "of a time that cannot be")
     html = note.content or ""
     text = to_markdown(html, _full_names(note)) if len(html) <= MAX_HTML else None
     if text is None or len(text) > MAX_TEXT:
@@ -178,7 +187,7 @@ def _read_note(note: _Note, author: Author, find_file: Callable[[str], str | Non
         return Skipped(SkipReason.EMPTY, note.id)
     return ArchivedPost(
         source_id=note.id,
-        published=in_utc(note.published),
+        published=published,
         edited=in_utc(note.updated) if note.updated else None,
         text=text,
         content_warning=(note.summary or "").strip() or None,

@@ -1,7 +1,7 @@
 """Imported posts: many at once, with their own time, each once however often the import is run.
 
 A post's `source_id` is its address where it came from; one that its author has already is left as it is. A whole batch is a
-handful of statements in one transaction.
+handful of statements in one transaction. What was imported can be forgotten again, as if its author had deleted each post.
 """
 
 from collections.abc import Sequence
@@ -12,23 +12,15 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from townsquare.kit.database import Database
 from townsquare.kit.identity import Viewer
 from townsquare.kit.ids import new_id
 from townsquare.kit.writes import Write
+from townsquare.services.content.imported_media import ImportedMedia, Registered, register, tell_forgotten
 from townsquare.services.content.people import ensure_author, ids_of_handles
-from townsquare.services.content.post_view import MediaReference, Visibility
-from townsquare.services.content.publishing import COUNT_POSTS
+from townsquare.services.content.post_view import POST_COLUMNS, MediaReference, Visibility, post_of
+from townsquare.services.content.publishing import cache_tags, count_posts, counted, told
 from townsquare.services.content.text import Rendered, clean_text, render
-
-
-class ImportedMedia(Struct, frozen=True):
-    """A picture or video of an imported post; `source` is its file's name in the archive."""
-
-    source: str
-    media_type: str
-    alt: str | None = None
-    width: int | None = None
-    height: int | None = None
 
 
 class ImportedPost(Struct, frozen=True):
@@ -41,13 +33,6 @@ class ImportedPost(Struct, frozen=True):
     content_warning: str | None = None
     edited: datetime | None = None
     media: tuple[ImportedMedia, ...] = ()
-
-
-class Registered(Struct, frozen=True):
-    """A medium that was registered: its id here, and its file's name in the archive."""
-
-    id: UUID
-    source: str
 
 
 # What is new of a batch, by posts_source_idx: one look for each post.
@@ -70,18 +55,31 @@ ADD_TAGS: Final = (
 )
 
 ADD_MENTIONS: Final = """
-INSERT INTO post_mentions (post_id, person_id)
-SELECT p, m FROM unnest($1::uuid[], $2::uuid[]) AS r (p, m)
+INSERT INTO post_mentions (post_id, person_id, private)
+SELECT p.id, r.m, p.visibility = 'private'
+FROM unnest($1::uuid[], $2::uuid[]) AS r (p, m)
+JOIN posts AS p ON p.id = r.p
 ON CONFLICT DO NOTHING
 """
 
-ADD_MEDIA: Final = """
-INSERT INTO imported_media (id, author_id, post_id, source, media_type, alt, width, height)
-SELECT r.id, $1, r.post_id, r.source, r.media_type, r.alt, r.width, r.height
-FROM jsonb_to_recordset($2::jsonb) AS r (
-    id uuid, post_id uuid, source text, media_type text, alt text, width integer, height integer
-)
+# The oldest first by posts_author_idx, past what was written here. What hangs on them goes by the foreign keys.
+FORGET_POSTS: Final = f"""
+DELETE FROM posts AS p
+USING people AS a
+WHERE a.id = p.author_id
+  AND p.id IN (
+      SELECT o.id
+      FROM posts AS o
+      WHERE o.author_id = $1 AND starts_with(o.source_id, $2)
+      ORDER BY o.id
+      LIMIT $3
+      FOR UPDATE
+  )
+RETURNING {POST_COLUMNS}
 """
+
+# By posts_author_idx.
+COUNT_IMPORTED: Final = "SELECT count(*) FROM posts WHERE author_id = $1 AND starts_with(source_id, $2)"
 
 
 class _Prepared(Struct, frozen=True):
@@ -91,37 +89,57 @@ class _Prepared(Struct, frozen=True):
     post: ImportedPost
     text: str
     rendered: Rendered
-    media_ids: tuple[UUID, ...]
+    media: tuple[Registered, ...]
 
 
-async def import_posts(write: Write, author: Viewer, posts: Sequence[ImportedPost]) -> tuple[int, list[Registered]]:
-    """Add the posts that the author does not have yet; returns how many, and their media.
+async def import_posts(write: Write, author: Viewer, posts: Sequence[ImportedPost]) -> int:
+    """Add the posts that the author does not have yet, and register their media; returns how many were added.
 
-    Raises the 422 problem `invalid` never: what cannot be a post must have been sorted out before.
+    What cannot be a post must have been sorted out before: raises TextError.
     """
     await ensure_author(write, author)
     known = {row["source_id"] for row in await write.fetch(KNOWN, author.id, [post.source_id for post in posts])}
     fresh = {post.source_id: post for post in posts if post.source_id not in known}
     prepared = [_prepare(post) for post in fresh.values()]
     if not prepared:
-        return 0, []
+        return 0
     rows = await write.fetch(ADD_POSTS, author.id, _json([_row(item) for item in prepared]))
     added_ids = {row["id"] for row in rows}
     added = [item for item in prepared if item.id in added_ids]
     await _add_tags(write, author, added)
     await _add_mentions(write, author, added)
-    registered = await _add_media(write, author, added)
+    await register(write, author.id, [medium for item in added for medium in item.media])
     await _tell(write, author, added)
-    return len(added), registered
+    return len(added)
+
+
+async def forget_imported(write: Write, author: Viewer, source: str, limit: int) -> tuple[int, list[UUID]]:
+    """Delete at most `limit` imported posts, the oldest first, with all that hangs on them.
+
+    `source` is how their `source_id`s begin. Returns how many were deleted, and the ids of their media.
+    """
+    gone = [post_of(row) for row in await write.fetch(FORGET_POSTS, author.id, source, limit)]
+    await count_posts(write, author.id, -sum(counted(post) for post in gone))
+    for post in gone:
+        write.emit("post", post.id, {**told(post), "deleted": True}, cache_tags(post))
+    media = [reference.id for post in gone for reference in post.media]
+    tell_forgotten(write, media)
+    return len(gone), media
+
+
+async def count_imported(database: Database, author: UUID, source: str) -> int:
+    """Count the author's posts whose `source_id` begins with `source`."""
+    return int(str(await database.fetchval(COUNT_IMPORTED, author, source)))
 
 
 def _prepare(post: ImportedPost) -> _Prepared:
     text = clean_text(post.text)
-    return _Prepared(new_id(post.published), post, text, render(text), tuple(new_id() for _ in post.media))
+    identifier = new_id(post.published)
+    media = tuple(Registered(new_id(), medium, identifier) for medium in post.media)
+    return _Prepared(identifier, post, text, render(text), media)
 
 
 def _row(item: _Prepared) -> dict[str, Any]:
-    references = [MediaReference(key, medium.alt) for key, medium in zip(item.media_ids, item.post.media, strict=True)]
     return {
         "id": item.id,
         "text": item.text,
@@ -129,7 +147,7 @@ def _row(item: _Prepared) -> dict[str, Any]:
         "content_warning": item.post.content_warning,
         "visibility": item.post.visibility,
         "tags": item.rendered.tags,
-        "media": references,
+        "media": [MediaReference(registered.id, registered.medium.alt) for registered in item.media],
         "created_at": item.post.published,
         "edited_at": item.post.edited,
         "source_id": item.post.source_id,
@@ -155,25 +173,9 @@ async def _add_mentions(write: Write, author: Viewer, added: Sequence[_Prepared]
         await write.execute(ADD_MENTIONS, [post for post, _ in pairs], [person for _, person in pairs])
 
 
-async def _add_media(write: Write, author: Viewer, added: Sequence[_Prepared]) -> list[Registered]:
-    rows = [
-        {"id": key, "post_id": item.id, **msgspec.structs.asdict(medium)}
-        for item in added
-        for key, medium in zip(item.media_ids, item.post.media, strict=True)
-    ]
-    if rows:
-        await write.execute(ADD_MEDIA, author.id, _json(rows))
-    return [
-        Registered(key, medium.source) for item in added for key, medium in zip(item.media_ids, item.post.media, strict=True)
-    ]
-
-
 async def _tell(write: Write, author: Viewer, added: Sequence[_Prepared]) -> None:
     """Tell each post, as `publish` does, and the author's new count once."""
-    counted = sum(item.post.visibility != "private" for item in added)
-    if counted:
-        total = await write.fetchval(COUNT_POSTS, author.id, counted)
-        write.emit("post_count", author.id, {"person": author.id, "posts": total})
+    await count_posts(write, author.id, sum(item.post.visibility != "private" for item in added))
     for item in added:
         tags = [f"posts:{author.id}"]
         if item.post.visibility == "public":
@@ -182,7 +184,7 @@ async def _tell(write: Write, author: Viewer, added: Sequence[_Prepared]) -> Non
             "id": item.id,
             "author": author.id,
             "visibility": item.post.visibility,
-            "media": item.media_ids,
+            "media": [registered.id for registered in item.media],
             "created_at": item.post.published,
         }
         write.emit("post", item.id, payload, tags)

@@ -1,0 +1,66 @@
+"""Files that came in an archive, kept in `data/imports` under their media's ids until the media service takes them up.
+
+A file is complete and on the disk before it is noted as kept, so a run that is cut off anywhere leaves nothing half done.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from uuid import UUID
+
+from townsquare.importing.archive_files import ArchivedFile
+from townsquare.kit.context import Context
+from townsquare.kit.transactions import transaction
+from townsquare.services.content.imported_media import files_kept
+
+BATCH = 100
+CHUNK = 1 << 20
+
+
+async def keep_files(content: Context, files: Iterable[ArchivedFile], wanted: Mapping[str, Sequence[UUID]]) -> int:
+    """Copy files out of an archive, in its own order; returns for how many media there was one.
+
+    `wanted` says by the name in the archive which media have that file.
+    """
+    folder = _folder(content)
+    folder.mkdir(parents=True, exist_ok=True)
+    kept, waiting = 0, list[UUID]()
+    for file in files:
+        _keep(file, folder, wanted[file.path])
+        waiting += wanted[file.path]
+        if len(waiting) >= BATCH:
+            kept += await _note(content, waiting)
+    return kept + await _note(content, waiting)
+
+
+def forget_files(content: Context, media: Iterable[UUID]) -> None:
+    """Delete the files of media that are gone."""
+    for medium in media:
+        (_folder(content) / str(medium)).unlink(missing_ok=True)
+
+
+def _folder(content: Context) -> Path:
+    return content.settings.data / "imports"
+
+
+def _keep(file: ArchivedFile, folder: Path, media: Sequence[UUID]) -> None:
+    first, *others = (folder / str(medium) for medium in media)
+    draft = first.with_suffix(".part")
+    with draft.open("wb") as target:
+        while chunk := file.stream.read(CHUNK):
+            target.write(chunk)
+        target.flush()
+        os.fsync(target.fileno())
+    draft.rename(first)
+    for other in others:
+        other.unlink(missing_ok=True)
+        other.hardlink_to(first)
+
+
+async def _note(content: Context, media: list[UUID]) -> int:
+    count = len(media)
+    if media:
+        async with transaction(content) as write:
+            await files_kept(write, media)
+        media.clear()
+    return count

@@ -74,7 +74,7 @@ async def seed_content(connection: asyncpg.Connection, size: Size) -> None:
                CASE WHEN i % 20 = 0 THEN 'private' WHEN i % 7 = 0 THEN 'followers' ELSE 'public' END,
                CASE WHEN i % 5 = 0 THEN ARRAY['tag' || i % 200] ELSE '{{}}' END, i % 50,
                to_timestamp(1735689600 + i * 20)
-        FROM generate_series(1, {size.posts}) AS i
+        FROM generate_series(1::bigint, {size.posts}) AS i
     """)
     await connection.execute("""
         INSERT INTO post_tags (post_id, author_id, tag) SELECT id, author_id, unnest(tags) FROM posts WHERE visibility = 'public'

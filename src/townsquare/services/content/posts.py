@@ -108,6 +108,8 @@ async def change_post(
     if text != current.text:
         await write.execute(publishing.FORGET_MENTIONS, post_id)
         await publishing.add_mentions(write, changed, rendered.mentions)
+    elif changed.visibility != current.visibility:
+        await write.execute(publishing.MARK_MENTIONS, post_id, changed.visibility == "private")
     await write.execute(publishing.FORGET_TAGS, post_id)
     await publishing.add_tags(write, changed)
     await publishing.count_posts(write, person.id, publishing.counted(changed) - publishing.counted(current))

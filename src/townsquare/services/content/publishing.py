@@ -63,7 +63,10 @@ ADD_TAGS: Final = "INSERT INTO post_tags (post_id, author_id, tag) SELECT $1, $2
 
 FORGET_MENTIONS: Final = "DELETE FROM post_mentions WHERE post_id = $1"
 
-ADD_MENTIONS: Final = "INSERT INTO post_mentions (post_id, person_id) SELECT $1, unnest($2::uuid[])"
+ADD_MENTIONS: Final = "INSERT INTO post_mentions (post_id, person_id, private) SELECT $1, unnest($2::uuid[]), $3"
+
+# By the primary key's first column.
+MARK_MENTIONS: Final = "UPDATE post_mentions SET private = $2 WHERE post_id = $1 AND private <> $2"
 
 COUNT_POSTS: Final = "UPDATE people SET posts = posts + $2 WHERE id = $1 RETURNING posts"
 
@@ -120,7 +123,7 @@ async def add_mentions(write: Write, post: Post, handles: Iterable[str]) -> None
     """Note whom the post mentions, as the handles stand now: one that changes hands later gives nobody access."""
     people = set(await ids_of_handles(write, list(handles))) - {post.author.id}
     if people:
-        await write.execute(ADD_MENTIONS, post.id, list(people))
+        await write.execute(ADD_MENTIONS, post.id, list(people), post.visibility == "private")
 
 
 def counted(post: Post) -> int:

@@ -14,12 +14,13 @@ CREATE TABLE people (
 -- Not unique: a handle that changed hands may arrive with its new owner before its old one has let go.
 CREATE INDEX people_handle_idx ON people (handle);
 
+-- The key answers without the row whether somebody follows: a feed asks it for every post.
 CREATE TABLE follows (
     follower uuid NOT NULL,
     followee uuid NOT NULL,
     active boolean NOT NULL,
     version bigint NOT NULL,
-    PRIMARY KEY (follower, followee)
+    PRIMARY KEY (follower, followee) INCLUDE (active)
 );
 
 CREATE TABLE blocks (

@@ -36,6 +36,8 @@ CREATE TABLE posts (
 
 -- One author's posts, newest first.
 CREATE INDEX posts_author_idx ON posts (author_id, id);
+-- The same for those who follow; without the private ones, so that nobody's diary stands between their posts.
+CREATE INDEX posts_feed_idx ON posts (author_id, id) WHERE visibility <> 'private';
 -- The public timeline.
 CREATE INDEX posts_public_idx ON posts (id) WHERE visibility = 'public';
 -- Only public posts are found by search.
@@ -57,8 +59,12 @@ CREATE INDEX post_tags_tag_idx ON post_tags (tag, post_id);
 CREATE TABLE post_mentions (
     post_id uuid NOT NULL REFERENCES posts (id) ON DELETE CASCADE,
     person_id uuid NOT NULL,
+    private boolean NOT NULL,
     PRIMARY KEY (post_id, person_id)
 );
+
+-- The private posts that mention somebody, newest first, apart from all else that does.
+CREATE INDEX post_mentions_private_idx ON post_mentions (person_id, post_id) WHERE private;
 
 -- The versions that an edit replaced, with the visibility they had.
 CREATE TABLE post_edits (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from townsquare.commands.shared import data_option, json_option, print_json, print_table
+from townsquare.commands.shared import data_option, json_option, print_json, print_table, warn_of_unknown_variables
 from townsquare.settings import explain_settings
 
 
@@ -12,8 +12,13 @@ from townsquare.settings import explain_settings
 @data_option
 @json_option
 def command(data: Path | None, as_json: bool) -> None:
-    """Show the settings; secrets are masked."""
+    """Show every setting, its value and where it came from; secrets are masked.
+
+    Variables (TOWNSQUARE_PORT and so on) win over the file (townsquare.toml in the data folder, or the one that
+    TOWNSQUARE_CONFIG names), and that over the defaults.
+    """
     origins = explain_settings({"data": data})
+    warn_of_unknown_variables()
     if as_json:
         print_json(origins)
     else:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from townsquare import hosting
-from townsquare.catalogue import definition_of
+from townsquare.catalogue import BUILT, definition_of
 from townsquare.commands.shared import CommandError
 from townsquare.kit.database import Database, dsn_for
 from townsquare.kit.migrations import pending
@@ -38,3 +38,10 @@ async def database_of(service: str, settings: Settings, server: str) -> AsyncIte
         yield database
     finally:
         await database.close()
+
+
+async def refuse_outdated(settings: Settings, server: str) -> None:
+    """Raise CommandError when a service's database is not at this release's level."""
+    for service in BUILT:
+        async with database_of(service, settings, server):
+            pass

@@ -6,7 +6,7 @@ import click
 
 from townsquare import hosting
 from townsquare.catalogue import BUILT
-from townsquare.commands.shared import data_option, json_option, print_json, run, settings_for
+from townsquare.commands.shared import data_option, json_option, print_json, run, task_settings
 from townsquare.settings import Settings
 
 
@@ -16,7 +16,7 @@ from townsquare.settings import Settings
 @json_option
 def command(service: str | None, data: Path | None, as_json: bool) -> None:
     """Apply what is missing, to SERVICE's database or to all. Safe to run at any time, also by several at once."""
-    applied = run(_migrate(settings_for(data=data), (service,) if service else BUILT))
+    applied = run(_migrate(task_settings(data=data), (service,) if service else BUILT))
     if as_json:
         print_json(applied)
         return

@@ -44,6 +44,7 @@ FORESEEN = (
     OSError,
 )
 
+EXIT_FAILED = 1
 WIDEST = 10_000
 
 T = TypeVar("T")
@@ -102,7 +103,7 @@ def _or_the_group_s(context: click.Context, parameter: click.Parameter, value: o
 def settings_for(**overrides: object) -> Settings:
     """Load the settings of a command that serves, with its options on top; the log goes to standard output."""
     settings = load_settings(overrides)
-    _warn_of_unknown_variables()
+    warn_of_unknown_variables()
     configure(settings)
     return settings
 
@@ -110,13 +111,14 @@ def settings_for(**overrides: object) -> Settings:
 def task_settings(**overrides: object) -> Settings:
     """Load the settings of a command that does one thing and prints it; warnings go to standard error."""
     settings = load_settings(overrides)
-    _warn_of_unknown_variables()
+    warn_of_unknown_variables()
     level = "warning" if settings.log_level == "info" else settings.log_level
     configure(msgspec.structs.replace(settings, log_level=level), sys.stderr)
     return settings
 
 
-def _warn_of_unknown_variables() -> None:
+def warn_of_unknown_variables() -> None:
+    """Tell of variables that look like settings and are none."""
     for sentence in unknown_variables():
         click.echo(f"townsquare: warning: {sentence}", err=True)
 

@@ -7,6 +7,8 @@ import asyncio
 import os
 import re
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -29,6 +31,9 @@ MAX_ADDRESS = 254
 PORT_SMTPS, PORT_SUBMISSION, PORT_SMTP = 465, 587, 25
 # One address and nothing that a header gives a meaning to. Whether it exists only a mail can tell.
 _ADDRESS = re.compile(r"""[^\s@<>()\[\],;:\\"]+@[^\s@<>()\[\],;:\\"]+""")
+
+# An id of `new_id`: whatever else somebody puts into the folder is not ours to read.
+_OURS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 class MailError(Exception):
@@ -64,12 +69,20 @@ async def send(settings: Settings, mail: Mail) -> None:
     if settings.smtp_url is None:
         await asyncio.to_thread(_keep, settings.data, _message(settings, mail))
     else:
-        await _deliver(urlsplit(settings.smtp_url), _message(settings, mail))
+        async with _session(urlsplit(settings.smtp_url)) as server:
+            await server.send_message(_message(settings, mail))
+
+
+async def check_server(settings: Settings) -> None:
+    """Sign in at the configured SMTP server and send nothing; raises MailError."""
+    if settings.smtp_url is not None:
+        async with _session(urlsplit(settings.smtp_url)):
+            pass
 
 
 def list_mail(data: Path, limit: int = 100) -> list[KeptMail]:
     """List the mails kept in the data folder, the newest first."""
-    files = sorted(_folder(data).glob("*.eml"), reverse=True)
+    files = sorted((path for path in _folder(data).glob("*.eml") if _OURS.fullmatch(path.stem)), reverse=True)
     return [_kept(path) for path in files[:limit]]
 
 
@@ -90,11 +103,12 @@ def _domain(sender: str) -> str:
     return parseaddr(sender)[1].rpartition("@")[2] or "localhost"
 
 
-async def _deliver(server: SplitResult, message: EmailMessage) -> None:
+@asynccontextmanager
+async def _session(server: SplitResult) -> AsyncIterator[aiosmtplib.SMTP]:
+    """Lend a connection to the server, signed in where it asks for that; raises MailError."""
     signs_in = server.username is not None
     try:
-        await aiosmtplib.send(
-            message,
+        client = aiosmtplib.SMTP(
             hostname=server.hostname or "localhost",
             port=server.port or _default_port(server.scheme, signs_in=signs_in),
             username=unquote(server.username) if server.username else None,
@@ -105,6 +119,8 @@ async def _deliver(server: SplitResult, message: EmailMessage) -> None:
             tls_context=_tls(verify=signs_in or server.scheme == "smtps"),
             timeout=TIMEOUT_SECONDS,
         )
+        async with client:
+            yield client
     except aiosmtplib.SMTPException as error:
         raise MailError(f"The SMTP server did not take the mail: {_reason(error)}.") from None
     except (OSError, ValueError) as error:

@@ -79,6 +79,10 @@ class MigrationLockError(MigrationError):
     """Somebody else held a lock for longer than we wait."""
 
 
+class MissingDatabaseError(MigrationError):
+    """The server has no such database, and it is not ours to make one on a server of somebody else's."""
+
+
 class StatementError(MigrationError):
     """PostgreSQL refused a statement; the message names file and line."""
 
@@ -140,11 +144,23 @@ async def pending(database: Readable, folders: Sequence[Path]) -> list[str]:
     ]
 
 
+async def verify(database: Readable, folders: Sequence[Path]) -> list[str]:
+    """As `pending`, with a look into the files: raises MigrationError where they and the database contradict each other."""
+    migrations = [migration for folder in folders for migration in _read(folder)]
+    try:
+        applied = await database.fetch(SELECT_APPLIED)
+    except asyncpg.UndefinedTableError:
+        applied = []
+    return [migration.label for migration in _compare(migrations, applied)]
+
+
 @asynccontextmanager
 async def _connected(dsn: str) -> AsyncIterator[Connection]:
     try:
         # No prepared statements: must work through a transaction pooler too.
         connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS, statement_cache_size=0)
+    except asyncpg.InvalidCatalogNameError as error:
+        raise MissingDatabaseError(f"{error}: create it, for example with `createdb`.") from error
     except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
         raise DatabaseUnavailable("The database to migrate cannot be reached.") from error
     try:

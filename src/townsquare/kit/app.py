@@ -14,7 +14,7 @@ from townsquare.kit import keys
 from townsquare.kit.api_document import document_config
 from townsquare.kit.context import Context
 from townsquare.kit.database import Database, dsn_for
-from townsquare.kit.dependencies import provided_by
+from townsquare.kit.dependencies import InTurn, provided_by
 from townsquare.kit.errors import EXCEPTION_HANDLERS
 from townsquare.kit.identity import Verifier
 from townsquare.kit.job_runner import JobRunner
@@ -62,6 +62,7 @@ class ServiceApp:
         self.framework = Litestar(
             [*definition.routes, *operation_routes(context, definition.schemas, metrics)],
             dependencies=provided_by(context),
+            plugins=[InTurn()],
             exception_handlers=EXCEPTION_HANDLERS,
             openapi_config=document_config(definition.name),
             request_max_body_size=context.settings.max_body,

@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 from litestar.di import NamedDependency, Provide
 from litestar.params import SkipValidation
+from litestar.plugins import ReceiveRoutePlugin
+from litestar.routes import BaseRoute, HTTPRoute
 
 from townsquare.kit.calls import call_of
 from townsquare.kit.context import Context
@@ -63,3 +65,17 @@ def provided_by(context: Context) -> dict[str, Provide]:
         "db": Provide(lambda: context.database, sync_to_thread=False),
         "context": Provide(lambda: context, sync_to_thread=False),
     }
+
+
+class InTurn(ReceiveRoutePlugin):
+    """Has a handler's dependencies provided one after another.
+
+    The framework starts a task for each of those that do not need each other, all at once. None of ours waits for
+    anything, and the tasks doubled the time of a profile read (235 µs with them, 120 without).
+    """
+
+    def receive_route(self, route: BaseRoute) -> None:
+        """Put each dependency of the route's handlers in a batch of its own, in the order that they need."""
+        if isinstance(route, HTTPRoute):
+            for _, parameters in route.route_handler_map.values():
+                parameters.dependency_batches = [{each} for batch in parameters.dependency_batches for each in batch]

@@ -7,32 +7,38 @@ processes on one port.
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import uvicorn
-from litestar.types import HTTPScope, Receive, Send
 
 from townsquare.catalogue import BUILT, definition_of
 from townsquare.gateway.gateway import Destination, Gateway, RemoteService
 from townsquare.gateway.pages import GatewayPages
-from townsquare.kit import keys
+from townsquare.kit import job_runner, keys
 from townsquare.kit.app import ServiceApp, create_app
 from townsquare.kit.asgi import HTTPApp
+from townsquare.kit.beside import beside
 from townsquare.kit.database import dsn_for
 from townsquare.kit.edge import Edge
 from townsquare.kit.identity import Verifier
 from townsquare.kit.metrics import Metrics, RequestMetrics
+from townsquare.kit.metrics_sockets import SnapshotSockets
 from townsquare.kit.migrations import migrate
+from townsquare.kit.operations import SNAPSHOT_PATH
 from townsquare.kit.personal_tokens import exchange_through
 from townsquare.kit.postgres import EmbeddedPostgres, find_programs
 from townsquare.kit.upstream import LocalUpstream, RemoteUpstream, Upstream
-from townsquare.settings import Settings
+from townsquare.settings import Settings, SettingsError
 from townsquare.topology import GATEWAY_PORT, SERVICES
 
 ALL = "all"
 GATEWAY = "gateway"
+LEAST_CONNECTIONS = 200
 _BACKLOG = 2048
 
 
@@ -46,16 +52,21 @@ async def database_server(settings: Settings, *, supervise: bool = False) -> Asy
         yield settings.database_url
         return
     settings.data.mkdir(parents=True, exist_ok=True)
-    postgres = EmbeddedPostgres(settings.data, find_programs(settings.pg_bin))
+    extra = {"max_connections": str(max(LEAST_CONNECTIONS, _connections_of(settings)))}
+    postgres = EmbeddedPostgres(settings.data, find_programs(settings.pg_bin), extra=extra)
     await postgres.start()
-    watch = asyncio.create_task(postgres.supervise()) if supervise else None
     try:
-        await postgres.ensure_databases([service.database for service in SERVICES.values()])
-        yield postgres.url("postgres")
+        async with beside(*([postgres.supervise()] if supervise else [])):
+            await postgres.ensure_databases([service.database for service in SERVICES.values()])
+            yield postgres.url("postgres")
     finally:
-        if watch is not None:
-            watch.cancel()
         await postgres.stop()
+
+
+def _connections_of(settings: Settings) -> int:
+    """Return how many connections all processes can open, with some to spare for commands and a second platform."""
+    each = settings.pool_size + job_runner.CONNECTIONS + 1  # the last one listens to the outbox
+    return 50 + settings.workers * len(BUILT) * each
 
 
 async def prepare(settings: Settings, server: str, services: Sequence[str] = BUILT) -> dict[str, list[str]]:
@@ -68,11 +79,22 @@ class Host:
     """The services of one process and what leads to them.
 
     `serves` is `all` (every service behind the gateway), `gateway` (all services on their own ports) or one service's
-    name. `app` is the ASGI app; `running()` its lifespan.
+    name. `running()` is its lifespan and lends the ASGI app. Of several processes on one port this is number `worker`, and
+    `siblings` is the folder through which they tell each other their metrics.
     """
 
-    def __init__(self, serves: str, settings: Settings, server: str, *, worker: int = 0, background: bool = True) -> None:
-        self.metrics = Metrics()
+    def __init__(
+        self,
+        serves: str,
+        settings: Settings,
+        server: str,
+        *,
+        worker: int = 0,
+        background: bool = True,
+        siblings: Path | None = None,
+    ) -> None:
+        self.metrics = Metrics(serves if siblings is None else str(worker))
+        self._sockets = None if siblings is None else SnapshotSockets(siblings, settings.workers, worker)
         self._settings = settings
         self._secret = keys.internal_secret(settings)
         self.upstreams: dict[str, Upstream] = {}
@@ -91,7 +113,6 @@ class Host:
             for name in local
         }
         self._serves = serves
-        self.app: HTTPApp = self._not_running
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[HTTPApp]:
@@ -103,8 +124,24 @@ class Host:
             self._connect(session)
             for service in self.services.values():
                 await stack.enter_async_context(service.running())
-            self.app = self._behind_the_edge(session)
-            yield self.app
+            await stack.enter_async_context(beside(self.metrics.loop_lag.run(), *self._answering_siblings()))
+            yield self._behind_the_edge(session)
+
+    async def serve(self, app: HTTPApp, listener: socket.socket, stop: asyncio.Event) -> None:
+        """Serve what `running()` lends until `stop` is set; no long poll holds up the end."""
+        async with beside(self._drain_when(stop)):
+            await serve(app, listener, stop)
+
+    async def _drain_when(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        for service in self.services.values():
+            service.drain()
+
+    def _answering_siblings(self) -> list[Coroutine[Any, Any, None]]:
+        if self._sockets is None:
+            return []
+        self._sockets.connect(self.metrics)
+        return [self._sockets.serve(self.metrics)]
 
     def _connect(self, session: aiohttp.ClientSession) -> None:
         for name in BUILT:
@@ -112,7 +149,10 @@ class Host:
                 self.upstreams[name] = LocalUpstream(Edge(local, *self._edge_of(name)), self._secret)
             else:
                 base = base_of(name, self._settings)
-                self.upstreams[name] = RemoteUpstream(session, base, self._secret, SERVICES[name].timeout)
+                remote = RemoteUpstream(session, base, self._secret, SERVICES[name].timeout)
+                self.upstreams[name] = remote
+                if self._serves == GATEWAY:
+                    self.metrics.siblings[name] = partial(_snapshot_of, remote)
 
     def _behind_the_edge(self, session: aiohttp.ClientSession) -> HTTPApp:
         if self._serves not in (ALL, GATEWAY):
@@ -129,8 +169,10 @@ class Host:
         verifier = Verifier(keys.public_keys(self._settings.data), exchange_through(self.upstreams))
         return self._settings, verifier, self._secret, self.metrics.add_service(name)
 
-    async def _not_running(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        raise RuntimeError("the host is not running")
+
+async def _snapshot_of(service: Upstream) -> bytes:
+    reply = await service.call("GET", SNAPSHOT_PATH)
+    return reply.body
 
 
 def port_of(name: str, settings: Settings) -> int:
@@ -143,19 +185,30 @@ def base_of(name: str, settings: Settings) -> str:
     return settings.upstream.format(service=name, port=port_of(name, settings))
 
 
+class PortTakenError(SettingsError):
+    """Somebody else listens there, or nobody may."""
+
+
 def listen(host: str, port: int) -> socket.socket:
-    """Open the listening socket; raises OSError when the port is taken."""
+    """Open the listening socket; raises PortTakenError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sets TCP_NODELAY only where the protocol is named; without it every answer waits 40 ms for an ACK.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError:
+        listener.listen(_BACKLOG)
+    except OSError as error:
         listener.close()
-        raise
-    listener.listen(_BACKLOG)
+        said = error.strerror or str(error)
+        raise PortTakenError(f"cannot listen on {host}:{port} ({said}); choose another with --port") from None
     return listener
+
+
+def address_of(settings: Settings, listener: socket.socket | None = None) -> str:
+    """Return where the gateway is reached, or whatever else listens on the socket."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port if listener is None else listener.getsockname()[1]}"
 
 
 class _Server(uvicorn.Server):
@@ -194,18 +247,18 @@ async def _stop_when(stop: asyncio.Event, server: uvicorn.Server) -> None:
 
 
 def stop_on_signals() -> asyncio.Event:
-    """Return the event that SIGTERM and SIGINT set."""
+    """Return the event that SIGTERM and SIGINT set, and the end of the terminal."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    hang_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]  # ignored under nohup
+    for number in (signal.SIGTERM, signal.SIGINT, *hang_up):
         loop.add_signal_handler(number, stop.set)
     return stop
 
 
-async def wait_until_ready(settings: Settings, stop: asyncio.Event) -> None:
-    """Return when the gateway says that the platform is ready, or when `stop` is set."""
-    address = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
-    url = f"http://{address}:{settings.port}/health/ready"
+async def wait_until_ready(address: str, stop: asyncio.Event) -> None:
+    """Return when the platform at `address` says that it is ready, or when `stop` is set."""
+    url = address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:") + "/health/ready"
     timeout = aiohttp.ClientTimeout(total=5)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         while not stop.is_set():

@@ -14,7 +14,8 @@ from townsquare.kit.logs import get_logger
 STABLE_SECONDS = 10.0
 FIRST_PAUSE = 0.2
 MAX_PAUSE = 10.0
-END_SECONDS = 8.0
+END_SECONDS = 25.0
+"""Longer than requests (5 s) and jobs (15 s) may take to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,53 +33,66 @@ class Supervisor:
 
     def __init__(self, programs: Sequence[Program]) -> None:
         self._programs = programs
-        self._running: dict[str, asyncio.subprocess.Process] = {}
         self._log = get_logger("supervisor")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Start everything, restart what fails, end everything when `stop` is set."""
-        keepers = [asyncio.create_task(self._keep(program, stop)) for program in self._programs]
-        await stop.wait()
-        await asyncio.gather(*(self._end(process) for process in self._running.values()))
-        for keeper in keepers:
-            keeper.cancel()
-        await asyncio.gather(*keepers, return_exceptions=True)
+        async with asyncio.TaskGroup() as group:
+            for program in self._programs:
+                group.create_task(self._keep(program, stop))
 
     async def _keep(self, program: Program, stop: asyncio.Event) -> None:
         pause = FIRST_PAUSE
         while not stop.is_set():
             started = time.monotonic()
-            process = await self._start(program)
-            code = await process.wait()
+            code = await self._run(program, stop)
             if stop.is_set():
                 return
-            pause = FIRST_PAUSE if time.monotonic() - started > STABLE_SECONDS else min(pause * 2, MAX_PAUSE)
+            steady = time.monotonic() - started > STABLE_SECONDS
+            pause = FIRST_PAUSE if steady else pause
             self._log.warning("process ended, starting it again", program=program.name, code=code, pause=pause)
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
+            pause = min(pause * 2, MAX_PAUSE)
 
-    async def _start(self, program: Program) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "townsquare",
-            *program.arguments,
-            pass_fds=tuple(program.sockets),
-            env={**os.environ, **program.environment},
-            stdin=asyncio.subprocess.PIPE,
-        )
-        self._running[program.name] = process
-        return process
-
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
-        if process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
+    async def _run(self, program: Program, stop: asyncio.Event) -> int | str:
+        """Run the process to its end, which `stop` brings about; returns its exit code, or why it did not start."""
         try:
-            await asyncio.wait_for(process.wait(), END_SECONDS)
-        except TimeoutError:
+            process = await _start(program)
+        except OSError as error:
+            return str(error)
+        ended, stopped = asyncio.create_task(process.wait()), asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            return ended.result() if ended.done() else await _end(process)
+        finally:
+            ended.cancel()
+            stopped.cancel()
+
+
+async def _start(program: Program) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "townsquare",
+        *program.arguments,
+        pass_fds=tuple(program.sockets),
+        env={**os.environ, **program.environment},
+        stdin=asyncio.subprocess.PIPE,
+        # Out of reach of the terminal's Ctrl-C: the parent ends its children, in its own time.
+        start_new_session=True,
+    )
+
+
+async def _end(process: asyncio.subprocess.Process) -> int:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    try:
+        return await asyncio.wait_for(process.wait(), END_SECONDS)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
             process.kill()
-            await process.wait()
+        return await process.wait()
 
 
 async def parent_gone() -> None:

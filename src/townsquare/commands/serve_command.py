@@ -1,8 +1,10 @@
 """`townsquare serve`: one service, or the gateway, on its own port."""
 
 import asyncio
-import contextlib
 import socket
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import click
@@ -10,7 +12,8 @@ import click
 from townsquare import hosting
 from townsquare.catalogue import BUILT
 from townsquare.commands.shared import data_option, run, settings_for
-from townsquare.settings import Settings, SettingsError
+from townsquare.kit.beside import beside
+from townsquare.settings import Settings
 from townsquare.supervisor import parent_gone
 
 
@@ -20,41 +23,52 @@ from townsquare.supervisor import parent_gone
 @click.option("--host", help="Address to listen on (default 127.0.0.1).")
 @click.option("--fd", type=int, hidden=True, help="A listening socket handed down by `up`.")
 @click.option("--worker", type=int, default=0, hidden=True, help="Which of several processes this is.")
+@click.option("--siblings", type=click.Path(path_type=Path), hidden=True, help="Where the processes of one port meet.")
 @click.option("--supervised", is_flag=True, hidden=True, help="End when the parent is gone; it has migrated.")
 @data_option
 def command(
-    service: str, port: int | None, host: str | None, fd: int | None, worker: int, supervised: bool, data: Path | None
+    service: str,
+    port: int | None,
+    host: str | None,
+    fd: int | None,
+    worker: int,
+    siblings: Path | None,
+    supervised: bool,
+    data: Path | None,
 ) -> None:
     """Serve SERVICE until Ctrl-C or SIGTERM. `gateway` leads to services on their own ports."""
     settings = settings_for(host=host, data=data)
     listener = socket.socket(fileno=fd) if fd is not None else _listen(service, port, settings)
     with listener:
-        run(_serve(service, settings, listener, worker=worker, supervised=supervised))
+        make_host = partial(hosting.Host, service, settings, worker=worker, siblings=siblings)
+        run(_supervised(make_host, settings, listener) if supervised else _alone(service, make_host, settings, listener))
 
 
 def _listen(service: str, port: int | None, settings: Settings) -> socket.socket:
     own = settings.port if service in (hosting.GATEWAY, hosting.ALL) else hosting.port_of(service, settings)
-    wanted = own if port is None else port
-    try:
-        return hosting.listen(settings.host, wanted)
-    except OSError as error:
-        raise SettingsError(f"cannot listen on {settings.host}:{wanted} ({error.strerror})") from None
+    return hosting.listen(settings.host, own if port is None else port)
 
 
-async def _serve(service: str, settings: Settings, listener: socket.socket, *, worker: int, supervised: bool) -> None:
+async def _alone(
+    service: str, make_host: Callable[[str], hosting.Host], settings: Settings, listener: socket.socket
+) -> None:
     stop = hosting.stop_on_signals()
-    async with contextlib.AsyncExitStack() as stack:
-        server = await stack.enter_async_context(hosting.database_server(settings, supervise=not supervised))
-        if supervised:
-            watch = asyncio.create_task(_stop_with_parent(stop))
-            stack.callback(watch.cancel)
-        else:
-            await hosting.prepare(settings, server, _needed_by(service))
-        host = hosting.Host(service, settings, server, worker=worker)
-        app = await stack.enter_async_context(host.running())
-        if not supervised:
-            click.echo(f"{service} is ready at http://{settings.host}:{listener.getsockname()[1]}")
-        await hosting.serve(app, listener, stop)
+    needed = nullcontext("") if service == hosting.GATEWAY else hosting.database_server(settings, supervise=True)
+    async with needed as server:
+        await hosting.prepare(settings, server, _needed_by(service))
+        host = make_host(server)
+        async with host.running() as app:
+            click.echo(f"{service} is ready at {hosting.address_of(settings, listener)}")
+            await host.serve(app, listener, stop)
+
+
+async def _supervised(make_host: Callable[[str], hosting.Host], settings: Settings, listener: socket.socket) -> None:
+    """As a child of `up`, which has PostgreSQL and has migrated."""
+    stop = hosting.stop_on_signals()
+    async with hosting.database_server(settings) as server, beside(_stop_with_parent(stop)):
+        host = make_host(server)
+        async with host.running() as app:
+            await host.serve(app, listener, stop)
 
 
 async def _stop_with_parent(stop: asyncio.Event) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import socket
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import msgspec
 
 from townsquare import hosting
 from townsquare.catalogue import BUILT
@@ -33,31 +35,36 @@ def command(port: int | None, host: str | None, data: Path | None, split: bool, 
 
 async def _up(settings: Settings, *, split: bool, demo: bool, started: float) -> None:
     stop = hosting.stop_on_signals()
-    listener = _listen(settings)
-    with listener:
+    # The ports first: a second `up` must fail before it touches anything.
+    with _listen(settings, split=split) as listener:
+        settings = msgspec.structs.replace(settings, port=listener.getsockname()[1])
         async with hosting.database_server(settings, supervise=True) as server:
             await hosting.prepare(settings, server)
             if demo:
                 await _fill(settings, server)
             if split:
                 listener.close()
-                await _supervise(settings, server, stop, _split_programs(settings), started)
+                await _supervise(settings, server, stop, _split_programs(), started)
             elif settings.workers > 1:
-                programs = _worker_programs(settings, listener)
-                await _supervise(settings, server, stop, programs, started)
+                with tempfile.TemporaryDirectory(prefix="townsquare-") as siblings:
+                    await _supervise(settings, server, stop, _worker_programs(settings, listener, siblings), started)
             else:
                 await _one_process(settings, server, stop, listener, started)
     click.echo("townsquare has stopped.")
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """Take the port first: a second `up` must fail before it touches anything."""
+def _listen(settings: Settings, *, split: bool) -> socket.socket:
+    """Open the gateway's socket. In split mode the services open their own; whether they can is tried here."""
+    if split and not settings.port:
+        raise SettingsError("--split needs a --port that is a number, for the services' ports follow it")
+    listener = hosting.listen(settings.host, settings.port)
     try:
-        return hosting.listen(settings.host, settings.port)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); choose another with --port"
-        ) from None
+        for name in BUILT if split else ():
+            hosting.listen(settings.host, hosting.port_of(name, settings)).close()
+    except hosting.PortTakenError:
+        listener.close()
+        raise
+    return listener
 
 
 async def _one_process(
@@ -65,20 +72,19 @@ async def _one_process(
 ) -> None:
     host = hosting.Host(hosting.ALL, settings, server)
     async with host.running() as app:
-        _say_ready(settings, listener.getsockname()[1], started)
-        await hosting.serve(app, listener, stop)
+        _say_ready(settings, started)
+        await host.serve(app, listener, stop)
 
 
 async def _supervise(
     settings: Settings, server: str, stop: asyncio.Event, programs: Sequence[Program], started: float
 ) -> None:
     supervisor = Supervisor([_with_server(program, settings, server) for program in programs])
-    running = asyncio.create_task(supervisor.run(stop))
-    ready = asyncio.create_task(hosting.wait_until_ready(settings, stop))
-    await ready
-    if not stop.is_set():
-        _say_ready(settings, settings.port, started)
-    await running
+    async with asyncio.TaskGroup() as group:
+        group.create_task(supervisor.run(stop))
+        await hosting.wait_until_ready(hosting.address_of(settings), stop)
+        if not stop.is_set():
+            _say_ready(settings, started)
 
 
 def _with_server(program: Program, settings: Settings, server: str) -> Program:
@@ -94,19 +100,15 @@ def _with_server(program: Program, settings: Settings, server: str) -> Program:
     return Program(program.name, program.arguments, program.sockets, environment)
 
 
-def _split_programs(settings: Settings) -> list[Program]:
-    names = [*BUILT, hosting.GATEWAY]
-    return [Program(name, ["serve", name, "--supervised"]) for name in names]
+def _split_programs() -> list[Program]:
+    return [Program(name, ["serve", name, "--supervised"]) for name in (*BUILT, hosting.GATEWAY)]
 
 
-def _worker_programs(settings: Settings, listener: socket.socket) -> list[Program]:
+def _worker_programs(settings: Settings, listener: socket.socket, siblings: str) -> list[Program]:
     descriptor = listener.fileno()
+    every = ["serve", hosting.ALL, "--supervised", "--fd", str(descriptor), "--siblings", siblings]
     return [
-        Program(
-            f"worker-{number}",
-            ["serve", hosting.ALL, "--supervised", "--fd", str(descriptor), "--worker", str(number)],
-            sockets=[descriptor],
-        )
+        Program(f"worker-{number}", [*every, "--worker", str(number)], sockets=[descriptor])
         for number in range(settings.workers)
     ]
 
@@ -117,6 +119,6 @@ async def _fill(settings: Settings, server: str) -> None:
     await fill_if_empty(settings, server)
 
 
-def _say_ready(settings: Settings, port: int, started: float) -> None:
+def _say_ready(settings: Settings, started: float) -> None:
     seconds = time.monotonic() - started
-    click.echo(f"townsquare is ready at http://{settings.host}:{port}  ({seconds:.1f} s, data in {settings.data})")
+    click.echo(f"townsquare is ready at {hosting.address_of(settings)}  ({seconds:.1f} s, data in {settings.data})")

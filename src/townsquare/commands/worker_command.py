@@ -21,7 +21,7 @@ def command(service: str, worker: int, data: Path | None) -> None:
 
 async def _work(service: str, settings: Settings, worker: int) -> None:
     stop = hosting.stop_on_signals()
-    async with hosting.database_server(settings) as server:
+    async with hosting.database_server(settings, supervise=True) as server:
         await hosting.prepare(settings, server, [service])
         host = hosting.Host(service, settings, server, worker=worker)
         async with host.running():

@@ -1,9 +1,8 @@
 """`create_app`: one service as an ASGI app. How it is hosted is somebody else's choice (`townsquare.hosting`)."""
 
-import asyncio
 import socket
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from litestar.types import ControllerRouterHandler, HTTPScope, Receive, Send
 
 from townsquare.kit import keys
 from townsquare.kit.api_document import document_config
+from townsquare.kit.beside import beside
 from townsquare.kit.context import Context
 from townsquare.kit.database import Database, dsn_for
 from townsquare.kit.dependencies import InTurn, provided_by
@@ -27,6 +27,7 @@ from townsquare.kit.personal_tokens import exchange_through
 from townsquare.kit.readers import Reader, ReaderRunner
 from townsquare.kit.requests import RequestLayer
 from townsquare.kit.retention import RETENTION_JOBS
+from townsquare.kit.service_metrics import attempt_counters, pool_gauges, queue_gauges, reader_gauges
 from townsquare.kit.upstream import Upstream
 from townsquare.settings import Settings
 
@@ -57,8 +58,8 @@ class ServiceApp:
         self.definition = definition
         self.context = context
         self.readers: list[ReaderRunner] = []
+        self._metrics = metrics
         self._background = background
-        self._log = get_logger(definition.name)
         self.framework = Litestar(
             [*definition.routes, *operation_routes(context, definition.schemas, metrics)],
             dependencies=provided_by(context),
@@ -77,33 +78,46 @@ class ServiceApp:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open what the service needs, run its background work, and close all in reverse."""
-        context = self.context
-        await context.database.open()
-        await context.outbox.open()
-        if self._background:  # only now: the upstreams are complete when the host has made all apps
-            self.readers = [self._runner(reader) for reader in self.definition.readers]
-        tasks = [asyncio.create_task(work, name=name) for name, work in self._work()]
-        try:
+        context, name = self.context, self.definition.name
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(context.database.close)
+            await context.database.open()
+            stack.push_async_callback(context.outbox.close)
+            await context.outbox.open()
+            self._metrics.register(lambda: pool_gauges(name, context.database))
+            if self._background:  # only now: the upstreams are complete when the host has made all apps
+                await stack.enter_async_context(self._reading())
+                await stack.enter_async_context(self._working())
             yield
+
+    def drain(self) -> None:
+        """Answer those who wait for news at once: the process is about to stop."""
+        self.context.outbox.drain()
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[None]:
+        self.readers = [self._runner(reader) for reader in self.definition.readers]
+        self._metrics.register(lambda: reader_gauges(self.definition.name, self.readers))
+        try:
+            async with beside(*(reader.run() for reader in self.readers)):
+                yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             for reader in self.readers:
                 await reader.release()
-            await context.outbox.close()
-            await context.database.close()
 
-    def _work(self) -> list[tuple[str, Coroutine[object, object, None]]]:
-        if not self._background:
-            return []
+    @asynccontextmanager
+    async def _working(self) -> AsyncIterator[None]:
+        context, name = self.context, self.definition.name
         runner = JobRunner(
-            self.context.database.dsn,
+            context.database.dsn,
             [*RETENTION_JOBS, *self.definition.jobs],
-            JobContext(self.context.database, self.context.settings, get_logger(f"{self.definition.name}.jobs")),
+            JobContext(context.database, context.settings, get_logger(f"{name}.jobs")),
         )
-        name = self.definition.name
-        return [(f"{name}-jobs", runner.run())] + [(f"{name}-reader", reader.run()) for reader in self.readers]
+        context.outbox.wake_jobs = runner.wake
+        self._metrics.register(lambda: attempt_counters(name, runner))
+        self._metrics.register_look(lambda: queue_gauges(name, context.database, runner.names))
+        async with beside(runner.run()):
+            yield
 
     def _runner(self, reader: Reader) -> ReaderRunner:
         owner = f"{socket.gethostname()}/{self.context.worker}"

@@ -22,6 +22,7 @@ HEARTBEAT = timedelta(seconds=30)
 GRACE_SECONDS = 10.0
 CANCEL_SECONDS = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+OUTCOMES = ("succeeded", "retried", "failed")
 # One for the manager, one for the look and the heartbeats; the second is opened only when both meet.
 CONNECTIONS = 2
 DEADLINE_SECONDS = 10.0
@@ -87,7 +88,7 @@ class JobRunner:
         grace: float = GRACE_SECONDS,
     ) -> None:
         self.processed: Counter[tuple[str, str]] = Counter()
-        """Attempts of this process by job and outcome: succeeded, retried or failed."""
+        """Attempts of this process by job and outcome, one of OUTCOMES."""
         self._jobs = {job.name: job for job in jobs}
         self._context = context
         self._look_seconds = look
@@ -108,6 +109,11 @@ class JobRunner:
         self._driver: PoolDriver | None = None
         self._manager: Manager | None = None
         self._work: asyncio.Task[None] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The jobs that it runs."""
+        return tuple(self._jobs)
 
     async def run(self) -> None:
         """Run jobs until `stop`, or until cancelled, which stops as gracefully."""
@@ -175,6 +181,8 @@ class JobRunner:
                     await driver.wake()
             except (DatabaseUnavailable, asyncpg.PostgresError) as error:
                 self._context.log.debug("jobs wait for the database", error_type=type(error).__name__)
+            except Exception:  # nobody would look for jobs any more, and nobody would know
+                self._context.log.exception("looking for jobs has failed")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), self._look_seconds)
             self._woken.clear()

@@ -1,35 +1,26 @@
 """Metrics in Prometheus' text format.
 
 Counting a request costs about a microsecond: a dictionary look-up and two additions. Names, labels and text are made when
-somebody scrapes. Where several processes serve one port, the one that is scraped asks its siblings for their snapshots
-over Unix sockets and answers the sum; what belongs to a process is labelled with its number instead.
+somebody scrapes. Where a platform is several processes, the one that is scraped asks its siblings for their snapshots
+and answers the sum; what belongs to one process is labelled with its name instead.
 """
 
 import asyncio
-import ctypes
-import gc
-import os
-import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, TypeAlias
 
 import msgspec
-import psutil
 from msgspec import Struct
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import Metric
+
+from townsquare.kit.process_metrics import LoopLag, ProcessGauges
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds in seconds."""
-GATHER_SECONDS: Final = 1.0
-LAG_PERIOD: Final = 0.5
-
-Key = tuple[str, str, int]
-K = TypeVar("K")
+ASK_SECONDS: Final = 1.5
+"""For a sibling's answer; longer than LOOK_SECONDS, or a silent database would take the sibling's counts with it."""
+LOOK_SECONDS: Final = 0.5
+"""For what is read from a database when somebody scrapes; what does not come in time is left out."""
 
 
 class RequestMetrics:
@@ -38,7 +29,7 @@ class RequestMetrics:
     def __init__(self, service: str) -> None:
         self.service = service
         self.in_flight = 0
-        self.counts: dict[Key, list[float]] = {}
+        self.counts: dict[tuple[str, str, int], list[float]] = {}
         """By method, route and status: one number a bucket, the overflow, and the sum of seconds."""
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -52,13 +43,17 @@ class RequestMetrics:
 
 
 class Gauge(Struct, frozen=True):
-    """One value that was read when it was asked for; `name` and `help` are Prometheus'."""
+    """One value that was read when it was asked for; `name` and `help` are Prometheus'.
+
+    A `shared` one is the same in every process that reads it, as what stands in a database: it is not added up.
+    """
 
     name: str
     help: str
     labels: dict[str, str]
     value: float
     counter: bool = False
+    shared: bool = False
 
 
 class Snapshot(Struct):
@@ -70,216 +65,77 @@ class Snapshot(Struct):
     process: list[Gauge]
 
 
+Source: TypeAlias = Callable[[], Iterable[Gauge]]
+Look: TypeAlias = Callable[[], Awaitable[Iterable[Gauge]]]
+Sibling: TypeAlias = Callable[[], Awaitable[bytes]]
+
+
 class Metrics:
-    """The metrics of one process. `sockets` are those of its siblings on the same port, with its own at `worker`."""
+    """The metrics of one process, called `name` among its siblings.
+
+    `siblings` are the others of the platform: by name, what returns each one's encoded snapshot, or raises.
+    """
 
     content_type: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-    def __init__(self, *, sockets: tuple[Path, ...] = (), worker: int = 0) -> None:
-        self._services: dict[str, RequestMetrics] = {}
-        self._sources: list[Callable[[], Iterable[Gauge]]] = []
-        self._sockets = sockets
-        self._worker = worker
-        self._process = psutil.Process()
-        self._process.cpu_percent()
+    def __init__(self, name: str = "") -> None:
+        self.siblings: dict[str, Sibling] = {}
         self.loop_lag = LoopLag()
+        self._name = name
+        self._services: dict[str, RequestMetrics] = {}
+        self._sources: list[Source] = []
+        self._looks: list[Look] = []
+        self._process = ProcessGauges()
 
     def add_service(self, name: str) -> RequestMetrics:
         """Return the counters of a service, made at the first call."""
         return self._services.setdefault(name, RequestMetrics(name))
 
-    def register(self, source: Callable[[], Iterable[Gauge]]) -> None:
+    def register(self, source: Source) -> None:
         """Have `source` asked for its gauges at each scrape."""
         self._sources.append(source)
 
-    def snapshot(self) -> Snapshot:
+    def register_look(self, look: Look) -> None:
+        """Likewise, where the answer must be waited for; what fails or takes long is left out of that scrape."""
+        self._looks.append(look)
+
+    async def snapshot(self) -> Snapshot:
         """Read everything that this process has to tell."""
+        looked = await asyncio.gather(*(_look(look) for look in self._looks))
         services = self._services.values()
+        gauges = [gauge for source in self._sources for gauge in source()]
         return Snapshot(
             requests=[(s.service, *key, list(series)) for s in services for key, series in s.counts.items()],
             in_flight={s.service: s.in_flight for s in services},
-            gauges=[gauge for source in self._sources for gauge in source()],
-            process=list(self._process_gauges()),
+            gauges=gauges + [gauge for found in looked for gauge in found],
+            process=[Gauge(*told) for told in (*self._process.read(), self.loop_lag.read())],
         )
+
+    async def encoded_snapshot(self) -> bytes:
+        """Return the snapshot as siblings hand it to each other."""
+        return msgspec.msgpack.encode(await self.snapshot())
 
     async def gathered(self) -> bytes:
-        """Return the text of a scrape, over all processes of the port."""
-        others = [number for number in range(len(self._sockets)) if number != self._worker]
-        answers = zip(others, await asyncio.gather(*(_ask(self._sockets[n]) for n in others)), strict=True)
-        snapshots = {self._worker: self.snapshot(), **{number: found for number, found in answers if found is not None}}
-        registry = CollectorRegistry()
-        registry.register(_Families(snapshots, labelled=bool(self._sockets)))  # pyright: ignore[reportArgumentType]
-        return generate_latest(registry)
+        """Return the text of a scrape, over all processes of the platform."""
+        from townsquare.kit.metrics_text import as_text
 
-    async def serve_snapshots(self) -> None:
-        """Answer the siblings for as long as the process lives; returns at once when there are none."""
-        if not self._sockets:
-            return
-        path = self._sockets[self._worker]
-        path.unlink(missing_ok=True)
-
-        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(msgspec.msgpack.encode(self.snapshot()))
-            await writer.drain()
-            writer.close()
-
-        async with await asyncio.start_unix_server(answer, path) as server:
-            await server.serve_forever()
-
-    def _process_gauges(self) -> Iterable[Gauge]:
-        with self._process.oneshot():
-            started = time.time() - self._process.create_time()
-            memory, cpu = self._process.memory_info().rss, self._process.cpu_times()
-            percent = self._process.cpu_percent()
-        yield Gauge("process_uptime_seconds", "Seconds since the process started.", {}, started)
-        yield Gauge("process_resident_memory_bytes", "Resident memory.", {}, memory)
-        yield Gauge("python_heap_bytes", "Bytes in use on the C heap, from which Python allocates.", {}, heap_bytes())
-        yield Gauge("process_cpu_seconds_total", "CPU seconds used.", {}, cpu.user + cpu.system, counter=True)
-        yield Gauge("process_cpu_percent", "CPU used since the last scrape, in percent of a core.", {}, percent)
-        yield Gauge(
-            "event_loop_lag_seconds", "Longest delay of the event loop since the last scrape.", {}, self.loop_lag.take()
-        )
+        asked = asyncio.gather(*(_ask(sibling) for sibling in self.siblings.values()))
+        own, others = await asyncio.gather(self.snapshot(), asked)
+        return as_text({self._name: own, **dict(zip(self.siblings, others, strict=True))})
 
 
-class LoopLag:
-    """How late the event loop comes: a timer that looks at the clock."""
-
-    def __init__(self) -> None:
-        self._worst = 0.0
-
-    async def run(self) -> None:
-        """Watch until cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LAG_PERIOD
-            await asyncio.sleep(LAG_PERIOD)
-            self._worst = max(self._worst, loop.time() - due)
-
-    def take(self) -> float:
-        """Return the worst since the last call."""
-        worst, self._worst = self._worst, 0.0
-        return worst
-
-
-class _Mallinfo2(ctypes.Structure):
-    """glibc's `struct mallinfo2` (malloc(3)): ten size_t."""
-
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in (
-            "arena",
-            "ordblks",
-            "smblks",
-            "hblks",
-            "hblkhd",
-            "usmblks",
-            "fsmblks",
-            "uordblks",
-            "fordblks",
-            "keepcost",
-        )
-    ]
-
-
-def heap_bytes() -> float:
-    """Return the bytes allocated from the C heap: glibc's `mallinfo2`, else the objects counted at 100 bytes each."""
+async def _look(look: Look) -> list[Gauge]:
     try:
-        mallinfo2 = ctypes.CDLL(None).mallinfo2
-    except (AttributeError, OSError):
-        return float(len(gc.get_objects()) * 100)
-    mallinfo2.restype = _Mallinfo2
-    info = mallinfo2()
-    return float(info.uordblks + info.hblkhd)
+        async with asyncio.timeout(LOOK_SECONDS):
+            return list(await look())
+    except Exception:  # the database is away, which its own metrics and readiness tell
+        return []
 
 
-async def _ask(path: Path) -> Snapshot | None:
+async def _ask(sibling: Sibling) -> Snapshot | None:
     """Return a sibling's snapshot, or None when it does not answer (it may be starting again)."""
     try:
-        async with asyncio.timeout(GATHER_SECONDS):
-            reader, writer = await asyncio.open_unix_connection(path)
-            data = await reader.read()
-            writer.close()
-        return msgspec.msgpack.decode(data, type=Snapshot)
-    except (OSError, TimeoutError, msgspec.DecodeError):
+        async with asyncio.timeout(ASK_SECONDS):
+            return msgspec.msgpack.decode(await sibling(), type=Snapshot)
+    except Exception:  # whatever is wrong with one process must not hide the others
         return None
-
-
-class _Families:
-    """Makes Prometheus' families from the snapshots, once."""
-
-    def __init__(self, snapshots: dict[int, Snapshot], *, labelled: bool) -> None:
-        self._snapshots = snapshots
-        self._labelled = labelled
-
-    def collect(self) -> Iterable[Metric]:
-        yield from self._requests()
-        yield from self._gauges()
-        one, five, fifteen = os.getloadavg()
-        load = GaugeMetricFamily("system_load_average", "Load of the machine.", labels=["window"])
-        for window, value in (("1m", one), ("5m", five), ("15m", fifteen)):
-            load.add_metric([window], value)
-        yield load
-
-    def _requests(self) -> Iterable[Metric]:
-        totals: dict[tuple[str, str, str, int], list[float]] = {}
-        in_flight: dict[str, int] = {}
-        for snapshot in self._snapshots.values():
-            for service, method, route, status, series in snapshot.requests:
-                _add(totals, (service, method, route, status), series)
-            for service, number in snapshot.in_flight.items():
-                in_flight[service] = in_flight.get(service, 0) + number
-        requests = CounterMetricFamily(
-            "http_requests", "Requests answered.", labels=["service", "method", "route", "status"]
-        )
-        errors = CounterMetricFamily("http_request_errors", "Requests answered with 500 or above.", labels=["service"])
-        duration = HistogramMetricFamily(
-            "http_request_duration_seconds", "Seconds to the whole answer.", labels=["service", "method", "route"]
-        )
-        failed: dict[str, float] = dict.fromkeys(in_flight, 0.0)
-        durations: dict[tuple[str, str, str], list[float]] = {}
-        for (service, method, route, status), series in totals.items():
-            number = sum(series[:-1])
-            requests.add_metric([service, method, route, str(status)], number)
-            _add(durations, (service, method, route), series)
-            if status >= 500:
-                failed[service] = failed.get(service, 0.0) + number
-        for service, number in failed.items():
-            errors.add_metric([service], number)
-        for labels, series in durations.items():
-            duration.add_metric(list(labels), _buckets(series), series[-1])
-        flying = GaugeMetricFamily("http_requests_in_flight", "Requests under way.", labels=["service"])
-        for service, number in in_flight.items():
-            flying.add_metric([service], number)
-        yield from (requests, errors, duration, flying)
-
-    def _gauges(self) -> Iterable[Metric]:
-        families: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
-        about: dict[str, Gauge] = {}
-        for worker, snapshot in self._snapshots.items():
-            own = {"worker": str(worker)} if self._labelled else {}
-            for gauge, extra in [*((g, own) for g in snapshot.process), *((g, {}) for g in snapshot.gauges)]:
-                about.setdefault(gauge.name, gauge)
-                labels = tuple(sorted({**gauge.labels, **extra}.items()))
-                family = families.setdefault(gauge.name, {})
-                family[labels] = family.get(labels, 0.0) + gauge.value
-        for name, values in families.items():
-            names = [label for label, _ in next(iter(values))]
-            kind = CounterMetricFamily if about[name].counter else GaugeMetricFamily
-            family = kind(name, about[name].help, labels=names)
-            for labels, value in values.items():
-                family.add_metric([text for _, text in labels], value)
-            yield family
-
-
-def _add(totals: dict[K, list[float]], key: K, series: list[float]) -> None:
-    known = totals.get(key)
-    totals[key] = list(series) if known is None else [a + b for a, b in zip(known, series, strict=True)]
-
-
-def _buckets(series: list[float]) -> list[tuple[str, float]]:
-    total = 0.0
-    buckets: list[tuple[str, float]] = []
-    for bound, number in zip((*map(str, BUCKETS), "+Inf"), series[:-1], strict=True):
-        total += number
-        buckets.append((bound, total))
-    return buckets

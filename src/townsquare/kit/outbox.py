@@ -134,6 +134,8 @@ class Outbox:
         self._notifier: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
         self._log = get_logger("outbox")
+        self.draining = False
+        """True when the process is about to stop: whoever waits is to be answered now."""
         self.wake_jobs: Callable[[], None] = lambda: None
         """Called after a commit that enqueued jobs; set by who runs them in this process."""
 
@@ -153,6 +155,11 @@ class Outbox:
         self._wake()
         if self._notifier is None or self._notifier.done():
             self._notifier = asyncio.create_task(self._notify(), name="outbox-notifier")
+
+    def drain(self) -> None:
+        """End all waits, and those to come: a long poll must not hold up a stop."""
+        self.draining = True
+        self._wake()
 
     async def wait(self, seconds: float) -> None:
         """Return at the next commit, or after `seconds`."""

@@ -7,7 +7,7 @@ processes of one service one holds the lease and reads; the lease is only thrift
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 import asyncpg
 import msgspec
@@ -22,6 +22,8 @@ from townsquare.kit.upstream import Upstream
 BATCH = 500
 POLL_SECONDS = 5
 MAX_BACKOFF = 5.0
+IDLE_SECONDS = 0.05
+"""After an answer without events: one that is about to stop answers at once, and must not be asked in a circle."""
 TOKEN_WAIT_SECONDS = 1.0
 
 Apply = Callable[[Connection, Event], Awaitable[None]]
@@ -66,21 +68,35 @@ class ReaderRunner:
         self._upstream = upstream
         self._owner = owner
         self._log = get_logger("reader")
-        self.lag_seconds = 0.0
+        self._leads = False
+        self._behind_since: float | None = None
+
+    @property
+    def source(self) -> str:
+        """The service whose outbox is read."""
+        return self._reader.source
+
+    @property
+    def lag_seconds(self) -> float | None:
+        """For how long there has been something that has not taken effect here; None where another process reads."""
+        if not self._leads:
+            return None
+        return 0.0 if self._behind_since is None else max(0.0, now().timestamp() - self._behind_since)
 
     async def run(self) -> None:
         """Read and apply until cancelled; what fails is tried again, with back-off, and nothing is skipped."""
         backoff = 0.1
         while True:
             try:
-                await self.step()
+                if not await self.step():
+                    await asyncio.sleep(IDLE_SECONDS)
                 backoff = 0.1
             except (DatabaseUnavailable, Problem, TimeoutError, OSError) as error:
-                self._log.warning("reader waits", source=self._reader.source, error_type=type(error).__name__)
-                backoff = await _pause(backoff)
+                self._log.warning("reader waits", source=self.source, error_type=type(error).__name__)
+                backoff = await self._pause(backoff)
             except Exception as error:
-                self._log.error("event was not applied", source=self._reader.source, exc_info=error)
-                backoff = await _pause(backoff)
+                self._log.error("event was not applied", source=self.source, exc_info=error)
+                backoff = await self._pause(backoff)
 
     async def step(self, wait: float = POLL_SECONDS) -> int:
         """Take one batch, waiting up to `wait` seconds for it; returns how many events were applied."""
@@ -90,7 +106,10 @@ class ReaderRunner:
             return 0
         batch = await self._fetch(position, wait)
         if batch.items:
+            self._behind_since = datetime.fromisoformat(batch.items[0].created_at).timestamp()
             await self._apply(position, batch)
+        if len(batch.items) < BATCH:
+            self._behind_since = None
         return len(batch.items)
 
     async def release(self) -> None:
@@ -105,6 +124,7 @@ class ReaderRunner:
         if row is None:
             await self._database.execute(REGISTER, self._reader.source)
             row = await self._database.fetchrow(LEASE, self._reader.source, self._owner)
+        self._leads = row is not None
         return None if row is None else _position(row)
 
     async def _fetch(self, after: Position, wait: float) -> EventBatch:
@@ -127,8 +147,12 @@ class ReaderRunner:
                     await apply_batch(connection, told)
             after = _after(batch)
             await connection.execute(ADVANCE, self._reader.source, str(after.xid), after.id)
-        created = datetime.fromisoformat(batch.items[-1].created_at)
-        self.lag_seconds = max(0.0, (now() - created.astimezone(UTC)).total_seconds())
+
+    async def _pause(self, backoff: float) -> float:
+        if self._behind_since is None:
+            self._behind_since = now().timestamp()
+        await asyncio.sleep(backoff)
+        return min(backoff * 2, MAX_BACKOFF)
 
 
 def _after(batch: EventBatch) -> Position:
@@ -142,11 +166,6 @@ def _after(batch: EventBatch) -> Position:
 
 def _position(row: asyncpg.Record) -> Position:
     return Position(int(row["xid"]), int(row["id"]))
-
-
-async def _pause(backoff: float) -> float:
-    await asyncio.sleep(backoff)
-    return min(backoff * 2, MAX_BACKOFF)
 
 
 async def wait_until_seen(database: Database, source: str, xid: int) -> None:

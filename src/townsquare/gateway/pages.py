@@ -8,16 +8,23 @@ import msgspec
 from litestar.types import HTTPScope, Receive, Send
 
 from townsquare import __version__
+from townsquare.gateway.developers import developers_page
+from townsquare.gateway.document import gateway_document
+from townsquare.gateway.html import CONTENT_SECURITY_POLICY
+from townsquare.gateway.problem_pages import problem_page, problems_page
 from townsquare.kit import health
 from townsquare.kit.calls import call_of, send_problem
 from townsquare.kit.metrics import Metrics
-from townsquare.kit.openapi import developers_page, merge
-from townsquare.kit.problems import Problem
-from townsquare.kit.upstream import Upstream
+from townsquare.kit.openapi import merge
+from townsquare.kit.problems import Problem, not_found
+from townsquare.kit.upstream import Reply, Upstream
 from townsquare.topology import SERVICES
 
 _READY_SECONDS = 4.5
+_DOCUMENT_SECONDS = 5.0
 _JSON = b"application/json"
+_HTML = b"text/html; charset=utf-8"
+_PROBLEMS = "/problems/"
 Page = Callable[[HTTPScope], Awaitable[tuple[int, bytes, bytes]]]
 
 
@@ -34,11 +41,15 @@ class GatewayPages:
             "/metrics": self._show_metrics,
             "/openapi.json": self._openapi,
             "/developers": self._developers,
+            "/problems": self._problems,
         }
+        self._document: dict[bytes, tuple[bytes, bytes]] = {}
+        """The merged document and its page, by what the services said of themselves; only the newest is kept."""
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Answer one GET."""
-        page = self._pages.get(scope["path"])
+        path: str = scope["path"]
+        page = self._problem if path.startswith(_PROBLEMS) else self._pages.get(path)
         if page is None:
             await send_problem(Problem("not_found"), scope, send)
             return
@@ -55,6 +66,8 @@ class GatewayPages:
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
         ]
+        if kind == _HTML:
+            headers.append((b"content-security-policy", CONTENT_SECURITY_POLICY.encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         shown = b"" if scope["method"] == "HEAD" else body
         await send({"type": "http.response.body", "body": shown, "more_body": False})
@@ -95,17 +108,37 @@ class GatewayPages:
         return 200, b"text/plain; version=0.0.4; charset=utf-8", await self._metrics.gathered()
 
     async def _openapi(self, _: HTTPScope) -> tuple[int, bytes, bytes]:
-        return 200, _JSON, msgspec.json.encode(await self._merged())
+        return 200, _JSON, (await self._merged())[0]
 
     async def _developers(self, _: HTTPScope) -> tuple[int, bytes, bytes]:
-        return 200, b"text/html; charset=utf-8", developers_page(await self._merged()).encode()
+        return 200, _HTML, (await self._merged())[1]
 
-    async def _merged(self) -> dict[str, Any]:
-        documents: dict[str, dict[str, Any]] = {}
-        for name, upstream in self._upstreams.items():
-            reply = await upstream.call("GET", "/openapi.json", timeout=5)
-            documents[SERVICES[name].prefix] = msgspec.json.decode(reply.body)
-        return merge(documents)
+    async def _problems(self, _: HTTPScope) -> tuple[int, bytes, bytes]:
+        return 200, _HTML, problems_page()
+
+    async def _problem(self, scope: HTTPScope) -> tuple[int, bytes, bytes]:
+        body = problem_page(scope["path"].removeprefix(_PROBLEMS))
+        if body is None:
+            raise not_found()
+        return 200, _HTML, body
+
+    async def _merged(self) -> tuple[bytes, bytes]:
+        """Return the platform's document, and the page that shows it; made again when a service's has changed."""
+        names = list(self._upstreams)
+        calls = (self._upstreams[name].call("GET", "/openapi.json", timeout=_DOCUMENT_SECONDS) for name in names)
+        bodies = [_whole(reply) for reply in await asyncio.gather(*calls)]
+        key = b"\0".join(bodies)
+        if key not in self._document:
+            documents = {SERVICES[name].prefix: msgspec.json.decode(body) for name, body in zip(names, bodies, strict=True)}
+            document = merge({"": gateway_document(), **documents})
+            self._document = {key: (msgspec.json.encode(document), developers_page(document))}
+        return self._document[key]
+
+
+def _whole(reply: Reply) -> bytes:
+    if reply.status != 200:
+        raise Problem("upstream_unavailable", headers={"Retry-After": "1"})
+    return reply.body
 
 
 def _checks(names: list[str], answers: list[dict[str, Any]]) -> dict[str, Any]:

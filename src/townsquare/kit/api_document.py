@@ -22,8 +22,8 @@ from townsquare.topology import SERVICES
 
 Json = dict[str, Any]
 
-_OF_ANY_CALL = (400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 429, 503)
-_REF = "#/components/schemas/"
+OF_ANY_CALL = (400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 429, 503)
+REF = "#/components/schemas/"
 _SIGNED_IN: list[Json] = [{"token": []}, {"cookie": []}]
 _ASKS_WHO = frozenset({"person", "account"})
 _USER_ID = "^(@[A-Za-z0-9_]{2,30}|[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12})$"
@@ -59,10 +59,19 @@ _IDEMPOTENCY_KEY: Json = {
 }
 
 
-def problem_response(*statuses: int) -> Json:
-    """Return the description of an answer that is a problem of one of these statuses."""
-    titles = [title for status, title in PROBLEMS.values() if status in statuses]
-    return {"description": "; ".join(titles), "content": {MEDIA_TYPE.decode(): {"schema": {"$ref": f"{_REF}Problem"}}}}
+def problem_responses() -> Json:
+    """Return the components that describe answers which are problems, one for each status."""
+    return {f"Problem{status}": _problem_response(status) for status in OF_ANY_CALL}
+
+
+def problem_reference(status: int) -> Json:
+    """Return the reference to one of them."""
+    return {"$ref": f"#/components/responses/Problem{status}"}
+
+
+def _problem_response(status: int) -> Json:
+    titles = [title for of, title in PROBLEMS.values() if of == status]
+    return {"description": "; ".join(titles), "content": {MEDIA_TYPE.decode(): {"schema": {"$ref": f"{REF}Problem"}}}}
 
 
 def document_config(service: str) -> OpenAPIConfig:
@@ -95,6 +104,7 @@ def document_of(framework: Litestar) -> Json:
     handlers = _handlers(framework)
     schemas: Json = document["components"].setdefault("schemas", {})
     schemas["Problem"] = _PROBLEM_SCHEMA
+    document["components"]["responses"] = problem_responses()
     for name in _closed_names(handlers.values()) & schemas.keys():
         schemas[name]["additionalProperties"] = False
     for path in document["paths"].values():
@@ -111,8 +121,8 @@ def renamed(value: Any, names: dict[str, str]) -> Any:
         return value
     result: Json = {}
     for key, item in cast("Json", value).items():
-        if key == "$ref" and isinstance(item, str) and item.startswith(_REF):
-            result[key] = _REF + names.get(item.removeprefix(_REF), item.removeprefix(_REF))
+        if key == "$ref" and isinstance(item, str) and item.startswith(REF):
+            result[key] = REF + names.get(item.removeprefix(REF), item.removeprefix(REF))
         elif key == "schemas" and isinstance(item, dict):
             result[key] = {names.get(name, name): renamed(schema, names) for name, schema in cast("Json", item).items()}
         else:
@@ -157,10 +167,12 @@ def _add_answers(method: str, responses: Json) -> None:
     if method == "get" and "application/json" in responses.get("200", {}).get("content", {}):
         responses["304"] = {"description": "It is as `If-None-Match` has it."}
     responses.pop("400", None)  # the framework's own shape of an error, which it never answers here
-    for status in _OF_ANY_CALL:
-        problem, declared = problem_response(status), responses.get(str(status), {})
-        problem["content"] = declared.get("content", {}) | problem["content"]
-        responses[str(status)] = problem
+    for status in OF_ANY_CALL:
+        declared = responses.get(str(status))
+        if declared is None:
+            responses[str(status)] = problem_reference(status)
+        else:  # such as what /health/ready answers when it is not
+            declared["content"] = declared.get("content", {}) | _problem_response(status)["content"]
     for status in sorted(responses):
         responses[status] = responses.pop(status)
 

@@ -110,8 +110,11 @@ DELETE FROM mailed_tokens
 WHERE token_hash = $1 AND purpose = $2 AND void_at IS NULL AND expires_at > now()
 RETURNING person_id, email
 """
-# By mailed_tokens_person_id_idx, all three; an account has a dozen.
+# By mailed_tokens_person_id_idx, all four; an account has a dozen.
 VOID_TOKENS: Final = "UPDATE mailed_tokens SET void_at = now() WHERE person_id = $1 AND purpose = $2 AND void_at IS NULL"
+VOID_ELSEWHERE: Final = """
+UPDATE mailed_tokens SET void_at = now() WHERE person_id = $1 AND email <> $2 AND void_at IS NULL
+"""
 VOID_ALL_TOKENS: Final = "UPDATE mailed_tokens SET void_at = now() WHERE person_id = $1 AND void_at IS NULL"
 COUNT_MAILS: Final = """
 SELECT count(*)
@@ -153,7 +156,7 @@ async def verify_email(write: Transaction, data: JSONBody[TokenProof]) -> None:
     except asyncpg.UniqueViolationError:
         raise Problem("taken", "This address is in use.") from None
     # Who can read the old address, no longer the owner's, must not set a new password with what lies there.
-    await write.execute(VOID_TOKENS, row["person_id"], "reset")
+    await write.execute(VOID_ELSEWHERE, row["person_id"], row["email"])
 
 
 @post("/email", status_code=202)

@@ -128,6 +128,9 @@ def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         ("log_level", "loud"),
         ("log_format", "xml"),
         ("database_url", "sqlite:///x.db"),
+        ("database_url", "postgresql://[::1"),
+        ("database_url", "postgresql://town:pass/word@db"),
+        ("database_url", "postgresql://one,two:port"),
         ("redis_url", "localhost:6379"),
         ("smtp_url", "mail.example.org"),
         ("smtp_url", "smtp://"),
@@ -159,6 +162,8 @@ def test_an_upstream_may_name_service_and_port(upstream: str) -> None:
         "postgresql://user:p%40ss@db.example.org",
         "postgres://one:5432,two:5433/?target_session_attrs=primary",
         "postgresql:///?host=/run/postgresql",
+        "postgresql://town@/postgres?host=%2Frun&port=5432",
+        "postgresql://[::1]:5432",
     ],
 )
 def test_any_postgresql_may_be_named(url: str) -> None:

@@ -253,9 +253,10 @@ def _check_address(*schemes: str) -> Callable[[str], None]:
 
 
 def _check_database_url(url: str) -> None:
-    """Look at the scheme alone: several hosts, or none and `?host=`, are fine, and asyncpg judges the rest."""
-    if not url.startswith(("postgresql://", "postgres://")):
-        raise ValueError("Expected an address that begins with postgresql://")
+    """Look at scheme and hosts; there may be several, or none and `?host=`. asyncpg judges the rest."""
+    hosts = re.split("[/?#]", url.partition("://")[2])[0].rpartition("@")[2]
+    if not url.startswith(("postgresql://", "postgres://")) or not all(map(_HOST.fullmatch, hosts.split(","))):
+        raise ValueError("Expected an address like postgresql://role:password@host:5432; signs in a password go as %XX")
 
 
 def _check_upstream(template: str) -> None:
@@ -274,6 +275,7 @@ def _check_public_url(url: str) -> None:
 _DEFAULTS = Settings()
 # Control characters, and the lone surrogates that stand for bytes that are no UTF-8.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:\s]*)(:[0-9]{1,5})?")
 _SWITCH = {"on": True, "yes": True, "off": False, "no": False}
 _CHECKS: dict[str, Callable[[str], None]] = {
     "public_url": _check_public_url,

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+import threading
 import unicodedata
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
@@ -133,7 +134,8 @@ async def _until_told_to_stop(work: Coroutine[object, object, T]) -> T:
     # Left to itself SIGTERM would end the process and leave behind the PostgreSQL that it has started.
     task = asyncio.current_task()
     assert task is not None  # noqa: S101  (a coroutine that runs is in a task)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    if threading.current_thread() is threading.main_thread():  # no other one may
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await work
 
 

@@ -2,7 +2,6 @@
 
 import platform
 import shutil
-import socket
 import stat
 import sys
 import tempfile
@@ -114,6 +113,8 @@ def check_keys(settings: Settings) -> Finding:
 async def check_ports(settings: Settings) -> list[Finding]:
     """Look whether the ports are free, or answered by townsquare; those of the services matter with `up --split` alone."""
     findings = [await _check_port("gateway", settings.port, settings, needed=True)]
+    if settings.port == 0:
+        return findings
     findings += [await _check_port(name, hosting.port_of(name, settings), settings, needed=False) for name in BUILT]
     return findings
 
@@ -124,16 +125,16 @@ async def _check_port(service: str, port: int, settings: Settings, *, needed: bo
         return skipped(name, f"any free one, for {service}")
     try:
         hosting.listen(settings.host, port).close()
-    except (OSError, socket.gaierror) as error:
-        return await _judge_taken(service, port, settings, error, needed=needed)
+    except hosting.PortTakenError as error:
+        return await _judge_taken(service, port, settings, str(error).partition(";")[0], needed=needed)
     return ok(name, f"free, for {service}")
 
 
-async def _judge_taken(service: str, port: int, settings: Settings, error: OSError, *, needed: bool) -> Finding:
+async def _judge_taken(service: str, port: int, settings: Settings, complaint: str, *, needed: bool) -> Finding:
     name = f"port {port}"
     if (answering := await _who_answers(settings.host, port)) == service:
         return ok(name, f"townsquare's {service} answers there")
-    detail = f"{settings.host}:{port} cannot be used for {service} ({error.strerror})"
+    detail = f"{complaint} for {service}"
     if answering:
         detail += f": townsquare's {answering} answers there"
     if needed:

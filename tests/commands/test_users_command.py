@@ -245,3 +245,12 @@ async def test_where_nobody_can_answer_nothing_is_deleted(square: Town, cli: Com
     assert ran.status != 0
     assert "Traceback" not in ran.err
     assert (await square.users.get(f"/profile/@{ada.handle}")).status == 200
+
+
+async def test_a_session_that_began_while_its_person_was_suspended_is_not_refreshed(square: Town, cli: CommandLine) -> None:
+    ada = await square.register("ada")
+    signed_in = await sign_in(square, ada)
+    await square.database("users").execute("UPDATE accounts SET suspended_at = now() WHERE person_id = $1", ada.id)
+    assert (await refresh(square, signed_in)).status == 401
+    await cli.beside("users", "unsuspend", ada.handle)
+    assert (await refresh(square, signed_in)).status == 200, "the refusal did not use the token up"

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from townsquare import hosting
 from townsquare.commands.acting import acting_as
-from townsquare.commands.shared import CommandError, data_option, json_option, print_json, run, settings_for
+from townsquare.commands.shared import CommandError, data_option, json_option, print_json, run, task_settings
 from townsquare.importing.mastodon import SOURCE, ImportReport, forget_import, import_archive
 from townsquare.importing.mastodon_archive import ArchiveError
 from townsquare.importing.profile import fill_profile
@@ -55,7 +55,7 @@ def mastodon(archive: Path, handle: str, data: Path | None, as_json: bool) -> No
     Boosts and replies to others stay out; they are counted and reported.
     """
     handle = handle.removeprefix("@")
-    report = run(_import_mastodon(settings_for(data=data), archive, handle, quiet=as_json))
+    report = run(_import_mastodon(task_settings(data=data), archive, handle, quiet=as_json))
     if as_json:
         print_json(report)
     else:
@@ -80,7 +80,7 @@ def undo_mastodon(handle: str, yes: bool, data: Path | None, as_json: bool) -> N
     if as_json and not yes:
         raise click.UsageError("--json goes together with --yes: nobody is there to answer a question.")
     handle = handle.removeprefix("@")
-    deleted = run(_undo_mastodon(settings_for(data=data), handle, ask=not yes, quiet=as_json))
+    deleted = run(_undo_mastodon(task_settings(data=data), handle, ask=not yes, quiet=as_json))
     if as_json:
         print_json(Undone(deleted))
     else:

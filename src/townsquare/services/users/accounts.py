@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.clock import now
-from townsquare.kit.database import Connection
+from townsquare.kit.database import Connection, DatabaseUnavailable
 from townsquare.kit.dependencies import Ctx, Db, SignedIn, Transaction
 from townsquare.kit.ids import new_id
 from townsquare.kit.jobs import Job, JobContext
@@ -201,7 +201,7 @@ async def purge_deleted(context: JobContext, _: Nothing) -> None:
         try:
             async with context.db.transaction(deadline=60) as connection:
                 await _purge(connection, due["person_id"])
-        except asyncpg.PostgresError as error:
+        except (DatabaseUnavailable, asyncpg.PostgresError) as error:
             context.log.exception("an account could not be deleted", person=str(due["person_id"]))
             failed = error
     if failed is not None:

@@ -114,9 +114,15 @@ def _worker_programs(settings: Settings, listener: socket.socket, siblings: str)
 
 
 async def _fill(settings: Settings, server: str) -> None:
+    from townsquare.commands.demo_command import print_report, progress_bar
     from townsquare.demo import fill_if_empty
 
-    await fill_if_empty(settings, server)
+    with progress_bar(quiet=False) as progress:
+        report = await fill_if_empty(settings, server, progress)
+    if report is None:
+        click.echo("People live here already; --demo fills only an empty community.")
+    else:
+        print_report(report)
 
 
 def _say_ready(settings: Settings, started: float) -> None:

@@ -6,6 +6,8 @@ import time
 from datetime import UTC, datetime
 from uuid import UUID
 
+from townsquare.kit.clock import told_moment
+
 _MILLISECOND = 1_000_000
 _RANDOM_62_BITS = (1 << 62) - 1
 
@@ -38,6 +40,7 @@ _sequence = _Sequence()
 
 def new_id(at: datetime | None = None) -> UUID:
     """Make an id for now, or for a past moment `at` (an imported post keeps its place in time)."""
+    at = at or told_moment()
     stamp = _sequence.next() if at is None else _stamp(int(at.timestamp() * 1_000_000) * 1000)
     random = int.from_bytes(os.urandom(8)) & _RANDOM_62_BITS
     return UUID(int=(stamp >> 12 << 80) | (7 << 76) | ((stamp & 0xFFF) << 64) | (2 << 62) | random)

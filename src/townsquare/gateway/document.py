@@ -8,6 +8,25 @@ _DESCRIPTION = (
     "`Authorization: Bearer <token>`. Lists have `limit` and `cursor`; errors are problems (RFC 9457) with a stable `code`."
 )
 
+_CHECK: Json = {
+    "type": "object",
+    "description": "A check of any service's, or a service.",
+    "required": ["status"],
+    "properties": {
+        "status": {"enum": ["ok", "failed", "ready", "degraded", "unready"]},
+        "latency_ms": {"type": "number"},
+        "reason": {"type": "string"},
+    },
+}
+_READINESS: Json = {
+    "type": "object",
+    "required": ["status"],
+    "properties": {
+        "status": {"enum": ["ready", "degraded", "unready"]},
+        "checks": {"type": "object", "description": "For operators only.", "additionalProperties": _CHECK},
+    },
+}
+
 
 def gateway_document() -> Json:
     """Return the document. It is whole when it is merged with a service's, whose schemas of health it refers to."""
@@ -21,7 +40,7 @@ def gateway_document() -> Json:
                 "show_readiness",
                 "Say whether requests can be served, by all services",
                 "application/json",
-                {"$ref": f"{REF}Readiness"},
+                _READINESS,
                 unready=True,
             ),
             "/metrics": _get(

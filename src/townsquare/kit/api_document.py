@@ -5,14 +5,16 @@ the problems and headers that any call may meet, and names that a reader and a c
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 from litestar import Litestar
+from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import ControllerRouterHandler
 
 from townsquare import __version__
 from townsquare.kit.idempotency import MAX_KEY
@@ -74,20 +76,6 @@ def _problem_response(status: int) -> Json:
     return {"description": "; ".join(titles), "content": {MEDIA_TYPE.decode(): {"schema": {"$ref": f"{REF}Problem"}}}}
 
 
-def document_config(service: str) -> OpenAPIConfig:
-    """Return the framework's configuration of one service's document."""
-    return OpenAPIConfig(
-        title=f"townsquare {service}",
-        version=__version__,
-        description=SERVICES[service].summary,
-        render_plugins=[],
-        components=security_components(),
-        security=[{}, *_SIGNED_IN],
-        use_handler_docstrings=True,
-        operation_id_creator=lambda handler, _, __: handler.handler_name,
-    )
-
-
 def security_components() -> Components:
     """Return the ways to sign in."""
     return Components(
@@ -98,8 +86,13 @@ def security_components() -> Components:
     )
 
 
-def document_of(framework: Litestar) -> Json:
-    """Return the service's document, completed."""
+def document_of(service: str, routes: Sequence[ControllerRouterHandler], dependencies: Mapping[str, Provide]) -> Json:
+    """Return the service's document, completed. Takes half a second: for a thread, once.
+
+    It is made by an app of its own. The app that serves would also serve what the framework makes of a document: pages with
+    scripts from elsewhere.
+    """
+    framework = Litestar(routes, dependencies=dict(dependencies), openapi_config=_config(service))
     document = framework.openapi_schema.to_schema()
     handlers = _handlers(framework)
     schemas: Json = document["components"].setdefault("schemas", {})
@@ -111,6 +104,18 @@ def document_of(framework: Litestar) -> Json:
         for method, operation in path.items():
             _complete(method, operation, handlers[operation["operationId"]])
     return cast("Json", renamed(document, {name: _plain_name(name) for name in schemas}))
+
+
+def _config(service: str) -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title=f"townsquare {service}",
+        version=__version__,
+        description=SERVICES[service].summary,
+        components=security_components(),
+        security=[{}, *_SIGNED_IN],
+        use_handler_docstrings=True,
+        operation_id_creator=lambda handler, _, __: handler.handler_name,
+    )
 
 
 def renamed(value: Any, names: dict[str, str]) -> Any:
@@ -167,6 +172,7 @@ def _add_answers(method: str, responses: Json) -> None:
     if method == "get" and "application/json" in responses.get("200", {}).get("content", {}):
         responses["304"] = {"description": "It is as `If-None-Match` has it."}
     responses.pop("400", None)  # the framework's own shape of an error, which it never answers here
+    responses.get("204", {}).pop("content", None)
     for status in OF_ANY_CALL:
         declared = responses.get(str(status))
         if declared is None:

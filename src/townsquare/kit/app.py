@@ -10,7 +10,6 @@ from litestar import Litestar
 from litestar.types import ControllerRouterHandler, HTTPScope, Receive, Send
 
 from townsquare.kit import keys
-from townsquare.kit.api_document import document_config
 from townsquare.kit.beside import beside
 from townsquare.kit.context import Context
 from townsquare.kit.database import Database, dsn_for
@@ -61,11 +60,11 @@ class ServiceApp:
         self._metrics = metrics
         self._background = background
         self.framework = Litestar(
-            [*definition.routes, *operation_routes(context, definition.schemas, metrics)],
+            [*definition.routes, *operation_routes(context, definition.schemas, metrics, definition.routes)],
             dependencies=provided_by(context),
             plugins=[InTurn()],
             exception_handlers=EXCEPTION_HANDLERS,
-            openapi_config=document_config(definition.name),
+            openapi_config=None,
             request_max_body_size=context.settings.max_body,
             logging_config=None,
         )

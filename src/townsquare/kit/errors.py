@@ -19,6 +19,7 @@ from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.calls import call_of
 from townsquare.kit.database import DatabaseUnavailable
 from townsquare.kit.logs import get_logger
+from townsquare.kit.methods import allow
 from townsquare.kit.problems import MEDIA_TYPE, Code, FieldError, Problem, not_found, unavailable
 
 _BY_STATUS: dict[int, Code] = {400: "malformed_request", 413: "too_large", 415: "unsupported_media_type"}
@@ -38,7 +39,9 @@ def to_problem(error: Exception) -> Problem:
         case NotFoundException():
             return not_found()
         case MethodNotAllowedException():
-            return Problem("method_not_allowed", headers=dict(error.headers or {}))
+            return Problem(
+                "method_not_allowed", headers={"Allow": allow((error.headers or {}).get("allow", "").split(", "))}
+            )
         case SerializationException() | ClientException():
             return Problem(_BY_STATUS.get(getattr(error, "status_code", 400), "malformed_request"), _said(error))
         case RecursionError():

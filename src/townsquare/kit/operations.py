@@ -1,5 +1,6 @@
 """The paths that every service has for those who run it: health, readiness, metrics and the outbox."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from townsquare.kit.api_document import document_of
 from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.calls import call_of, internal_only
 from townsquare.kit.context import Context
-from townsquare.kit.dependencies import Ctx
+from townsquare.kit.dependencies import Ctx, provided_by
 from townsquare.kit.health import Health, MigrationsPending, Probe, Readiness, alive, readiness
 from townsquare.kit.metrics import Metrics
 from townsquare.kit.migrations import pending
@@ -48,8 +49,10 @@ async def list_events(
         await context.outbox.wait(min(LOOK_SECONDS, left))
 
 
-def operation_routes(context: Context, schemas: Sequence[Path], metrics: Metrics) -> list[ControllerRouterHandler]:
-    """Return the handlers for one service; `schemas` are the migrations that its database must have."""
+def operation_routes(
+    context: Context, schemas: Sequence[Path], metrics: Metrics, routes: Sequence[ControllerRouterHandler]
+) -> list[ControllerRouterHandler]:
+    """Return the handlers for one service; `schemas` are its database's migrations, `routes` its other handlers."""
 
     async def database_ready() -> None:
         if await pending(context.database, schemas):
@@ -58,12 +61,16 @@ def operation_routes(context: Context, schemas: Sequence[Path], metrics: Metrics
     checks = {"database": Probe(database_ready)}
 
     made: list[bytes] = []
+    making = asyncio.Lock()
 
     @get("/openapi.json", include_in_schema=False)
-    async def show_document(request: AnyRequest) -> Response[bytes]:
+    async def show_document() -> Response[bytes]:
         """Show the service's OpenAPI 3.1 document, which is made when somebody first asks for it."""
-        if not made:
-            made.append(msgspec.json.encode(document_of(request.app)))
+        async with making:
+            if not made:
+                documented = [*routes, show_health, show_readiness, show_metrics]
+                document = await asyncio.to_thread(document_of, context.name, documented, provided_by(context))
+                made.append(msgspec.json.encode(document))
         return Response(made[0], media_type="application/json")
 
     @get("/health", tags=["operations"])

@@ -19,6 +19,7 @@ from townsquare.kit.errors import to_problem
 from townsquare.kit.idempotency import Answer, IdempotentCall
 from townsquare.kit.identity import SAFE_METHODS
 from townsquare.kit.logs import get_logger, log_request
+from townsquare.kit.methods import allow, methods_at
 from townsquare.kit.problems import Problem
 from townsquare.kit.writes import Write
 
@@ -83,6 +84,8 @@ class RequestLayer:
             body = message.get("body", b"")
             if not message.get("more_body", False):
                 _tag(answer, body, if_none_match)
+            if scope["method"] == "OPTIONS" and answer.status == HTTPStatus.NO_CONTENT:
+                answer.headers = [(b"allow", allow(methods_at(scope)).encode())]
             bodyless = head or answer.status == HTTPStatus.NOT_MODIFIED
             await answer.flush(send)
             await send(cast("Message", {**message, "body": b""} if bodyless else message))

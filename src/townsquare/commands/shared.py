@@ -64,7 +64,7 @@ def sentence_of(error: BaseException) -> str:
         case OSError() if error.filename is not None and error.strerror:
             return f"{error.filename}: {error.strerror}"
         case _:
-            return str(error)
+            return str(error) or f"it failed with {type(error).__name__}"
 
 
 class Words(click.ParamType[str]):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -40,6 +41,16 @@ WHERE NOT EXISTS (SELECT FROM pg_available_extensions AS available WHERE availab
 SELECT_NEWEST = "SELECT created_at FROM outbox ORDER BY id DESC LIMIT 1"
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one look at a service's database has shown; `off` is how far its clock is from this machine's."""
+
+    finding: Finding
+    facts: asyncpg.Record | None = None
+    off: timedelta | None = None
+    newest: datetime | None = None
+
+
 async def check_database(settings: Settings) -> list[Finding]:
     """Look at the server and each service's database; one that is not running is started, and stopped again."""
     if settings.database_url is None and not (settings.data / "postgres" / "PG_VERSION").exists():
@@ -51,10 +62,11 @@ async def check_database(settings: Settings) -> list[Finding]:
     except PostgresError as error:
         detail, _, mend = str(error).partition(". ")
         return [failed("database", detail, mend or f"See {settings.data / 'postgres.log'}.")]
-    facts = next((facts for facts, _, _ in found if facts is not None), None)
-    newest = max((newest for _, newest, _ in found if newest is not None), default=None)
+    facts = next((look.facts for look in found if look.facts is not None), None)
     about_server = [] if facts is None else [_judge_server(facts, _where(settings, running=running))]
-    return [*about_server, *(finding for _, _, finding in found), _check_clock(facts, newest)]
+    off = min((look.off for look in found if look.off is not None), default=None)
+    newest = max((look.newest for look in found if look.newest is not None), default=None)
+    return [*about_server, *(look.finding for look in found), _check_clock(off, newest)]
 
 
 def _where(settings: Settings, *, running: bool) -> str:
@@ -75,25 +87,24 @@ def _judge_server(facts: asyncpg.Record, where: str) -> Finding:
     return ok("database", f"{detail}, data checksums on")
 
 
-async def _check_service(service: str, server: str) -> tuple[asyncpg.Record | None, datetime | None, Finding]:
-    """Return the server's facts, the time of the newest event, and the finding on one database."""
+async def _check_service(service: str, server: str) -> _Look:
     name = f"database {service}"
     try:
         async with _connected(dsn_for(server, service)) as connection:
             facts = await connection.fetchrow(SELECT_FACTS)
+            off = None if facts is None else abs(facts["now"] - datetime.now(UTC))
             finding = await _judge_schema(service, name, connection)
             newest = await connection.fetchval(SELECT_NEWEST) if finding.status == "ok" else None
-            return facts, newest, finding
+            return _Look(finding, facts, off, newest)
     except asyncpg.InvalidCatalogNameError:
-        return (
-            None,
-            None,
-            failed(name, f"the server has no database {service}", f"createdb {service}, then `townsquare migrate`."),
+        return _Look(
+            failed(name, f"the server has no database {service}", f"createdb {service}, then `townsquare migrate`.")
         )
     except UNREACHABLE as error:
         detail = f"it cannot be reached ({type(error).__name__}: {error})"
-        mend = "Start the server, or correct TOWNSQUARE_DATABASE_URL: host, port, role, password."
-        return None, None, failed(name, detail, mend)
+        return _Look(
+            failed(name, detail, "Start the server, or correct TOWNSQUARE_DATABASE_URL: host, port, role, password.")
+        )
 
 
 async def _judge_schema(service: str, name: str, connection: Connection) -> Finding:
@@ -121,15 +132,16 @@ def _extensions(folders: Sequence[Path]) -> list[str]:
     return sorted({name for text in files for name in re.findall(r"CREATE EXTENSION IF NOT EXISTS (\w+)", text)})
 
 
-def _check_clock(facts: asyncpg.Record | None, newest: datetime | None) -> Finding:
-    """Compare this machine's clock with the database's, and with what has been written."""
+def _check_clock(off: timedelta | None, newest: datetime | None) -> Finding:
+    """Judge this machine's clock by the database's, and by what has been written."""
     here = datetime.now(UTC)
     mend = "Have the clock set by NTP (`timedatectl set-ntp true`): tokens and codes are good for minutes."
     if here < FIRST_RELEASE:
         return failed("clock", f"it is said to be {here:%Y-%m-%d}", mend)
     if newest is not None and newest - here > FAR_OFF:
         return failed("clock", f"the newest event is of {newest:%Y-%m-%d %H:%M:%S} UTC, which is to come", mend)
-    off = abs(facts["now"] - here) if facts is not None else timedelta(0)
+    if off is None:
+        return ok("clock", f"{here:%Y-%m-%d %H:%M:%S} UTC")
     detail = f"{here:%Y-%m-%d %H:%M:%S} UTC, {off.total_seconds():.1f} s from the database's"
     if off > FAR_OFF:
         return failed("clock", detail, mend)

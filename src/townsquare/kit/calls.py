@@ -7,7 +7,9 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import HTTPScope, Send
 
+from townsquare.cache.http.front import Asked
 from townsquare.kit.asgi import Headers
+from townsquare.kit.depends import Depends
 from townsquare.kit.identity import Viewer
 from townsquare.kit.problems import Problem
 from townsquare.kit.writes import Write
@@ -20,7 +22,10 @@ class Call:
     the service's own paths where the caller sees them (`/api/users` through the gateway).
     """
 
-    __slots__ = ("address", "forwarded", "headers", "id", "internal", "operator", "prefix", "viewer", "write")
+    __slots__ = (
+        "address", "asked", "depends", "filling", "forwarded", "headers", "id", "internal", "operator", "prefix",
+        "viewer", "write",
+    )  # fmt: skip
 
     def __init__(self, identifier: str, address: str, *, internal: bool = False, operator: bool = False) -> None:
         self.id = identifier
@@ -35,6 +40,12 @@ class Call:
         self.prefix = ""
         self.viewer: Viewer | None = None
         self.write: Write | None = None
+        self.depends = Depends()
+        """What the answer depends on; handlers of cached routes say it."""
+        self.filling = False
+        """True for a run of a handler that fills the cache: not a request of anybody's."""
+        self.asked: Asked | None = None
+        """How the request looked from outside, when the front may learn from it."""
 
 
 def call_of(scope: Mapping[str, Any]) -> Call:

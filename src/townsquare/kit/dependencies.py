@@ -14,6 +14,7 @@ from litestar.routes import BaseRoute, HTTPRoute
 from townsquare.kit.calls import call_of
 from townsquare.kit.context import Context
 from townsquare.kit.database import Database
+from townsquare.kit.depends import Depends
 from townsquare.kit.errors import AnyRequest
 from townsquare.kit.identity import Viewer
 from townsquare.kit.problems import Problem
@@ -24,6 +25,7 @@ SignedIn: TypeAlias = NamedDependency[SkipValidation[Viewer]]
 Db: TypeAlias = NamedDependency[SkipValidation[Database]]
 Transaction: TypeAlias = NamedDependency[SkipValidation[Write]]
 Ctx: TypeAlias = NamedDependency[SkipValidation[Context]]
+DependsOn: TypeAlias = NamedDependency[SkipValidation[Depends]]
 
 
 def viewer(request: AnyRequest) -> Viewer | None:
@@ -55,6 +57,11 @@ def write(request: AnyRequest) -> Write:
     return transaction
 
 
+def depends(request: AnyRequest) -> Depends:
+    """Return where a handler says what its answer depends on."""
+    return call_of(request.scope).depends
+
+
 def provided_by(context: Context) -> dict[str, Provide]:
     """Return the dependencies of one service's handlers."""
     return {
@@ -62,6 +69,7 @@ def provided_by(context: Context) -> dict[str, Provide]:
         "person": Provide(person, sync_to_thread=False),
         "account": Provide(account, sync_to_thread=False),
         "write": Provide(write, sync_to_thread=False),
+        "depends": Provide(depends, sync_to_thread=False),
         "db": Provide(lambda: context.database, sync_to_thread=False),
         "context": Provide(lambda: context, sync_to_thread=False),
     }

@@ -34,12 +34,17 @@ class RequestMetrics:
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request; `route` is a template, never a path."""
+        series = self.series(method, route, status)
+        series[bisect_left(BUCKETS, seconds)] += 1
+        series[-1] += seconds
+
+    def series(self, method: str, route: str, status: int) -> list[float]:
+        """Return the numbers of one series, for who counts many of its requests: the first is those under a millisecond."""
         key = (method, route, status)
         series = self.counts.get(key)
         if series is None:
             series = self.counts[key] = [0.0] * (len(BUCKETS) + 2)
-        series[bisect_left(BUCKETS, seconds)] += 1
-        series[-1] += seconds
+        return series
 
 
 class Gauge(Struct, frozen=True):

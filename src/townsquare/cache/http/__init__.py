@@ -1,0 +1,1 @@
+"""Kept HTTP answers: finished bytes, found before any routing, sent inside the server's protocol or as ASGI middleware."""

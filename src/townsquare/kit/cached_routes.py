@@ -1,0 +1,92 @@
+"""Which routes are cached, and under which key: declared where a route stands, read here.
+
+`@get("/users/{user_id:str}/skills", opt=cached(USER_SKILLS, "plain", "limit", "cursor"))` names the strategy, the audience and
+the query parameters that make a difference. Others are not in the key, so they cannot fill the memory, and never reach
+the handler of a cached answer.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+from urllib.parse import parse_qsl, urlencode
+
+from litestar.handlers import HTTPRouteHandler
+
+from townsquare.cache.strategies import Strategy
+
+Audience = Literal["everybody", "plain", "own", "viewer"]
+"""Who may be given one and the same entry.
+
+`everybody`: it does not depend on who asks. `plain`: what nobody in particular gets is right for everybody whom nothing
+singles out (no blocks, no mutes); the others have entries of their own. `own`: who signed in has an entry of their own, the
+rest share one. `viewer`: only who signed in gets an answer at all, and it is theirs alone.
+"""
+
+_OPTION: Final = "cached"
+_PARAMETER: Final = re.compile(r"\{(\w+):(\w+)\}")
+_PATTERNS: Final = {"str": r"[^/]+", "uuid": r"[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What a route says of its caching."""
+
+    strategy: Strategy
+    audience: Audience
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CachedRoute:
+    """A cached route: `template` is its path as metrics name it."""
+
+    template: str
+    pattern: re.Pattern[str]
+    declaration: Declaration
+
+    def query(self, query_string: bytes) -> str:
+        """Return the declared parameters of a query in their declared order, the others left out."""
+        if not query_string or not self.declaration.parameters:
+            return ""
+        given = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
+        names = self.declaration.parameters
+        return urlencode([pair for name in names for pair in given if pair[0] == name])
+
+
+def cached(strategy: Strategy, audience: Audience, *parameters: str) -> dict[str, Any]:
+    """Return a route's `opt`: its answers of 200 are kept."""
+    return {_OPTION: Declaration(strategy, audience, parameters)}
+
+
+class CachedRoutes:
+    """The cached routes among a service's handlers."""
+
+    def __init__(self, handlers: Iterable[object]) -> None:
+        self.routes = [route for handler in handlers for route in _routes_of(handler)]
+
+    def find(self, path: str) -> CachedRoute | None:
+        """Return the route of a path."""
+        for route in self.routes:
+            if route.pattern.fullmatch(path):
+                return route
+        return None
+
+
+def _routes_of(handler: object) -> Iterable[CachedRoute]:
+    if not isinstance(handler, HTTPRouteHandler):
+        return
+    declaration = handler.opt.get(_OPTION)
+    if isinstance(declaration, Declaration):
+        for path in sorted(handler.paths):
+            yield CachedRoute(path, _pattern(path), declaration)
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    parts = _PARAMETER.split(path)
+    text = ""
+    for at in range(0, len(parts), 3):
+        text += re.escape(parts[at])
+        if at + 2 < len(parts):
+            text += _PATTERNS[parts[at + 2]]
+    return re.compile(text)

@@ -1,0 +1,272 @@
+"""The layer that answers from the cache, or has the answer made and keeps it.
+
+It stands before the layer that runs handlers, behind the edge that knows who asks. What is kept for more than one person
+is made by running the handler as nobody, with no headers of anybody's: it cannot hold what only one may see.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+from litestar.types import HTTPScope, Message, Receive, Send
+
+from townsquare.cache.cache import Cache, Filled, FillFailed, Outcome
+from townsquare.cache.entries import Entry
+from townsquare.cache.http.front import Alias, Front
+from townsquare.cache.http.responses import Coding, StoredResponse
+from townsquare.cache.strategies import Strategy
+from townsquare.kit.asgi import Headers, HTTPApp
+from townsquare.kit.cached_routes import CachedRoute, CachedRoutes
+from townsquare.kit.calls import Call, call_of
+from townsquare.kit.context import Context
+from townsquare.kit.errors import to_problem
+from townsquare.kit.identity import Viewer
+from townsquare.kit.problems import unavailable
+
+STANDING: Final = Strategy("STANDING", lifetime=600, grace=0, shared=False)
+"""Whether anything singles a viewer out: not one of the 22, because it is never an answer."""
+PUBLIC: Final = (b"cache-control", b"public, max-age=0, must-revalidate")
+PRIVATE: Final = (b"cache-control", b"private, no-cache")
+MAX_TOKENS: Final = 8
+_MADE_ANEW: Final = frozenset({b"content-length", b"etag", b"cache-control"})
+_DETAILS: Final = {"hit": b"l1", "joined": b"l1", "hit_shared": b"l2", "stale": b"stale"}
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A whole answer that was made and not kept."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A request for a cached route. `query` is in its normal form."""
+
+    route: CachedRoute
+    scope: HTTPScope
+    call: Call
+    query: str
+    headers: dict[bytes, bytes]
+
+    @property
+    def strategy(self) -> Strategy:
+        """The route's strategy."""
+        return self.route.declaration.strategy
+
+    def key(self, viewer: Viewer | None) -> str:
+        """Name the entry: for whom, and what, where they see it."""
+        whose = "-" if viewer is None else viewer.id.hex
+        return f"{whose} {self.call.prefix}{self.scope['path']}?{self.query}"
+
+
+class CacheLayer:
+    """ASGI app around a service's own. `standing` is SQL that says of `$1` whether nothing singles them out."""
+
+    def __init__(self, app: HTTPApp, routes: CachedRoutes, cache: Cache, context: Context, standing: str) -> None:
+        self._app = app
+        self._routes = routes
+        self._cache = cache
+        self._context = context
+        self._metrics = context.request_metrics
+        self._standing = standing
+        self.front: Front | None = None
+        """Where requests that were answered from here are learned; set by who puts a front before everything."""
+
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        call = call_of(scope)
+        route = self._routes.find(scope["path"]) if scope["method"] in ("GET", "HEAD") else None
+        if route is None or (call.viewer is None and (call.internal or route.declaration.audience == "viewer")):
+            await self._app(scope, receive, send)
+            return
+        asking = Asking(route, scope, call, route.query(scope["query_string"]), dict(scope["headers"]))
+        started = time.perf_counter()
+        self._metrics.in_flight += 1
+        status = HTTPStatus.SERVICE_UNAVAILABLE.value
+        try:
+            status = await self._answer(asking, send)
+        finally:
+            self._metrics.in_flight -= 1
+            self._metrics.observe(scope["method"], route.template, status, time.perf_counter() - started)
+
+    async def _answer(self, asking: Asking, send: Send) -> int:
+        try:
+            outcome, public, rests_on = await self._find(asking)
+        except FillFailed as failure:
+            outcome, public, rests_on = Outcome(failure.value, "miss", None), False, ()
+        except Exception as error:
+            outcome, public, rests_on = Outcome(_problem(asking, error), "miss", None), False, ()
+        if isinstance(outcome.value, StoredResponse):
+            self._teach(asking, outcome, rests_on)
+            return await self._send_stored(asking, outcome, outcome.value, send, public=public)
+        assert isinstance(outcome.value, Captured)  # noqa: S101  (a fill brings one or the other)
+        return await _send(
+            asking, send, outcome.value.status, [*outcome.value.headers, _status(outcome)], outcome.value.body
+        )
+
+    # --- which entry ---------------------------------------------------------------------------------------------
+
+    async def _find(self, asking: Asking) -> tuple[Outcome, bool, Sequence[Entry]]:
+        """Return the answer, whether it is everybody's, and the entries beside its own that led to it."""
+        viewer = asking.call.viewer
+        token = asking.headers.get(b"consistency-token")
+        if token is not None and not await self._reached(token.decode("latin-1")):
+            return await self._cache.bypass(asking.strategy, lambda: self._fill(asking, viewer)), False, ()
+        audience = asking.route.declaration.audience
+        if viewer is None or audience == "everybody":
+            return await self._fetch(asking, None), True, ()
+        if audience != "plain":
+            return await self._fetch(asking, viewer), False, ()
+        plain, standing = await self._is_plain(viewer)
+        if plain:
+            outcome = await self._fetch(asking, None)
+            if isinstance(outcome.value, StoredResponse):
+                return outcome, True, standing
+        return await self._fetch(asking, viewer), False, standing
+
+    async def _fetch(self, asking: Asking, viewer: Viewer | None) -> Outcome:
+        key = asking.key(viewer)
+        entry = self._cache.get(key)
+        if entry is not None:
+            return Outcome(entry.value, "hit", entry)
+        return await self._cache.fetch(
+            key, asking.strategy, lambda: self._fill(asking, viewer), stale_if_failed=viewer is None
+        )
+
+    async def _is_plain(self, viewer: Viewer) -> tuple[bool, Sequence[Entry]]:
+        """Say whether nothing singles the viewer out, and on which entry that knowledge rests."""
+        key = f"standing {viewer.id.hex}"
+
+        async def fill() -> Filled:
+            plain = await self._context.database.fetchval(self._standing, viewer.id)
+            return Filled(plain, 1, frozenset({f"blocks:{viewer.id}", f"mutes:{viewer.id}"}))
+
+        entry = self._cache.get(key)
+        if entry is not None:
+            return bool(entry.value), (entry,)
+        outcome = await self._cache.fetch(key, STANDING, fill, stale_if_failed=False)
+        return bool(outcome.value), () if outcome.entry is None else (outcome.entry,)
+
+    async def _reached(self, text: str) -> bool:
+        """Say whether what is kept here can be no older than the writes that the tokens stand for.
+
+        For a write to another service, wait until it has taken effect here; what is kept may still be older.
+        """
+        await self._context.wait_for_token(text)
+        for token in text.replace(",", " ").split()[:MAX_TOKENS]:
+            source, _, xid = token.partition(".")
+            if source in self._context.sources:
+                return False
+            known = not xid.isdecimal() or len(xid) > 20 or self._cache.snapshot.sees(int(xid))
+            if source == self._context.name and not known:
+                return False
+        return True
+
+    # --- filling -------------------------------------------------------------------------------------------------
+
+    async def _fill(self, asking: Asking, viewer: Viewer | None) -> Filled:
+        """Run the handler as `viewer`, with nothing else of the request that could show in a shared answer."""
+        call = Call(asking.call.id, asking.call.address)
+        call.prefix, call.viewer = asking.call.prefix, viewer
+        call.filling = True
+        scope = cast(
+            "HTTPScope",
+            {
+                **asking.scope,
+                "method": "GET",
+                "query_string": asking.query.encode(),
+                "headers": [],
+                "state": {},
+                "call": call,
+            },
+        )
+        captured = await _capture(self._app, scope)
+        if captured.status != HTTPStatus.OK:
+            failed = captured.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            return Filled(captured, 0, frozenset(), keep=False, failed=failed)
+        headers = [header for header in captured.headers if header[0] not in _MADE_ANEW]
+        headers.append(PUBLIC if viewer is None else PRIVATE)
+        tag = next((value for name, value in captured.headers if name == b"etag"), b"")
+        size = len(captured.body) + sum(len(name) + len(value) for name, value in headers)
+        response = StoredResponse(headers, tag, captured.body)
+        return Filled(response, size, frozenset(call.depends.tags), call.depends.watched)
+
+    # --- answering -----------------------------------------------------------------------------------------------
+
+    async def _send_stored(
+        self, asking: Asking, outcome: Outcome, response: StoredResponse, send: Send, *, public: bool
+    ) -> int:
+        # What was made just now goes out plain: whoever waited for it need not wait for its compression too.
+        fresh = outcome.result in ("miss", "bypass")
+        coding: Coding = "identity" if fresh else response.coding_for(asking.headers.get(b"accept-encoding", b""))
+        extra = [_status(outcome, self._cache.now)]
+        if_none_match = asking.headers.get(b"if-none-match")
+        if if_none_match is not None and response.matches(if_none_match):
+            return await _send(asking, send, 304, response.head_unchanged(coding, extra), b"")
+        return await _send(asking, send, 200, response.head(coding, extra), response.body(coding))
+
+    def _teach(self, asking: Asking, outcome: Outcome, rests_on: Sequence[Entry]) -> None:
+        """Let the front answer such a request from now on."""
+        entry, call = outcome.entry, asking.call
+        if self.front is None or entry is None or outcome.result == "stale" or call.asked is None:
+            return
+        response = cast("StoredResponse", entry.value)
+        now = self._cache.now
+        until = float("inf") if call.viewer is None else now + call.viewer.expires - time.time()
+        alias = Alias(
+            self._cache,
+            entry,
+            response.coding_for(call.asked.accept_encoding),
+            until=until,
+            who=None if call.viewer is None else call.viewer.id.int,
+            counted=self._metrics.series("GET", asking.route.template, 200),
+            counted_unchanged=self._metrics.series("GET", asking.route.template, 304),
+        )
+        self.front.learn(call.asked, alias, rests_on)
+
+
+def _status(outcome: Outcome, now: float = 0.0) -> tuple[bytes, bytes]:
+    """Say what the cache did (RFC 9211)."""
+    detail = _DETAILS.get(outcome.result)
+    if detail is not None and outcome.entry is not None:
+        return b"cache-status", b"townsquare; hit; ttl=%d; detail=%b" % (int(outcome.entry.fresh_until - now), detail)
+    if outcome.result == "bypass":
+        return b"cache-status", b"townsquare; fwd=request"
+    return b"cache-status", b"townsquare; fwd=miss; stored" if outcome.entry is not None else b"townsquare; fwd=miss"
+
+
+async def _capture(app: HTTPApp, scope: HTTPScope) -> Captured:
+    """Run an app to its end, and keep what it sends."""
+    status, headers, body = 500, list[tuple[bytes, bytes]](), bytearray()
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def keep(message: Message) -> None:
+        nonlocal status, headers
+        if message["type"] == "http.response.start":
+            status, headers = message["status"], list(message["headers"])
+        elif message["type"] == "http.response.body":
+            body.extend(message["body"])
+
+    await app(scope, receive, keep)
+    return Captured(status, headers, bytes(body))
+
+
+def _problem(asking: Asking, error: Exception) -> Captured:
+    """Answer what went wrong outside a handler."""
+    problem = unavailable("This takes too long right now.") if isinstance(error, TimeoutError) else to_problem(error)
+    headers, body = problem.encoded(asking.call.prefix + asking.scope["path"], asking.call.id)
+    return Captured(problem.status, headers, body)
+
+
+async def _send(asking: Asking, send: Send, status: int, headers: Headers, body: bytes) -> int:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    shown = b"" if asking.scope["method"] == "HEAD" else body
+    await send({"type": "http.response.body", "body": shown, "more_body": False})
+    return status

@@ -3,7 +3,7 @@
 What others answered stays. A comment with replies is emptied, of its author too, and goes for good with the last of them.
 """
 
-from typing import Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from litestar import delete
@@ -13,9 +13,23 @@ from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.clock import now
 from townsquare.kit.conditional import require_match
 from townsquare.kit.dependencies import SignedIn, Transaction
+from townsquare.kit.outbox import NewEvent
 from townsquare.kit.problems import Problem, not_found
-from townsquare.services.content.comment_view import COMMENT_COLUMNS, cache_tags, comment_of, told
+from townsquare.services.content.comment_view import COMMENT_COLUMNS, Comment, cache_tags, comment_of, told
 from townsquare.services.content.visibility import PARTAKER_READABLE, READABLE
+
+
+class Statements(Protocol):
+    """What statements can be run on: the transaction of a write, or that of a job."""
+
+    async def fetchval(self, query: str, /, *arguments: object) -> Any:
+        """Return the first column of the first row, or None."""
+        ...
+
+    async def execute(self, query: str, /, *arguments: object) -> str:
+        """Run a statement."""
+        ...
+
 
 # By primary keys. The post first, then its comment, as everybody who locks both.
 LOCK_POST_OF: Final = """
@@ -78,12 +92,18 @@ async def delete_comment(request: AnyRequest, write: Transaction, person: Signed
     if person.id not in (current.author.id, row["post_author_id"]):
         raise Problem("forbidden", "Only its author and the post's author can delete a comment.")
     require_match(request, current)
-    if await write.fetchval(HAS_REPLIES, comment_id):
-        await write.execute(EMPTY_COMMENT, comment_id, now())
+    gone = await take_out(write, current)
+    write.emit(gone.topic, gone.key, gone.payload, gone.tags)
+
+
+async def take_out(on: Statements, comment: Comment) -> NewEvent:
+    """Take a comment out of its thread and its post's count; returns what is to be told. Both must be locked."""
+    if await on.fetchval(HAS_REPLIES, comment.id):
+        await on.execute(EMPTY_COMMENT, comment.id, now())
     else:
-        await write.execute(REMOVE_COMMENT, comment_id)
-    await write.execute(UNCOUNT_COMMENT, current.post_id)
-    write.emit("comment", comment_id, {**told(current), "deleted": True}, cache_tags(current))
+        await on.execute(REMOVE_COMMENT, comment.id)
+    await on.execute(UNCOUNT_COMMENT, comment.post_id)
+    return NewEvent("comment", str(comment.id), cache_tags(comment), {**told(comment), "deleted": True})
 
 
 ROUTES: Final = (delete_comment,)

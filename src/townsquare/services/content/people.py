@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from townsquare.kit.database import Connection, Database, rows_affected
 from townsquare.kit.identity import Viewer
+from townsquare.kit.jobs import enqueue
 from townsquare.kit.outbox import Event, NewEvent, insert_events
 from townsquare.kit.problems import Problem
 from townsquare.kit.readers import Reader
@@ -20,12 +21,13 @@ from townsquare.kit.writes import Write
 
 
 class PersonTold(Struct, frozen=True):
-    """The state of a person; of somebody deleted, nothing but that is told."""
+    """The state of a person; of somebody deleted, nothing but that is told, and whether it is for good (`purged`)."""
 
     handle: str = ""
     display_name: str = ""
     avatar: str | None = None
     deleted: bool = False
+    purged: bool = False
 
 
 class RelationTold(Struct, frozen=True):
@@ -33,6 +35,15 @@ class RelationTold(Struct, frozen=True):
 
     deleted: bool = False
 
+
+class Departed(Struct, frozen=True):
+    """Somebody whose account was deleted for good."""
+
+    id: UUID
+
+
+FORGET_PERSON: Final = "forget-person"
+"""The job of `departures.py`, which deletes what a `Departed` has left."""
 
 # Both leave out who has blocked $2, by the primary key of blocks. By primary key:
 PERSON_BY_ID: Final = """
@@ -83,6 +94,15 @@ INSERT INTO people (id, handle, display_name, hidden, version)
 VALUES ($1, '', '', true, $2)
 ON CONFLICT (id) DO UPDATE
 SET hidden = true, version = excluded.version
+WHERE people.version < excluded.version
+"""
+
+# Nothing is left but the id: what the person wrote refers to it until `departures.py` has deleted that.
+PURGE_PERSON: Final = """
+INSERT INTO people (id, handle, display_name, hidden, version)
+VALUES ($1, '', '', true, $2)
+ON CONFLICT (id) DO UPDATE
+SET handle = '', display_name = '', avatar = NULL, hidden = true, version = excluded.version
 WHERE people.version < excluded.version
 """
 
@@ -151,10 +171,13 @@ def _uuid(text: str) -> UUID | None:
 
 
 async def person_told(connection: Connection, event: Event) -> None:
-    """Take over a name, a handle or an avatar, or hide somebody and all they wrote."""
+    """Take over a name, a handle or an avatar, or hide somebody and all they wrote, which goes if they left for good."""
     person = msgspec.json.decode(event.payload, type=PersonTold)
     key = UUID(event.key)
-    if person.deleted:
+    if person.deleted and person.purged:
+        status = await connection.execute(PURGE_PERSON, key, event.id)
+        await enqueue(connection, FORGET_PERSON, Departed(key))
+    elif person.deleted:
         status = await connection.execute(HIDE_PERSON, key, event.id)
     else:
         status = await connection.execute(TELL_PERSON, key, person.handle, person.display_name, person.avatar, event.id)

@@ -18,6 +18,7 @@ from townsquare.kit.clock import now
 from townsquare.kit.dependencies import Db, MaybeViewer, SignedIn, Transaction
 from townsquare.kit.identity import Viewer
 from townsquare.kit.ids import new_id
+from townsquare.kit.outbox import NewEvent
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, after_id, answer_page, page_of
 from townsquare.kit.problems import Problem, not_found
 from townsquare.kit.writes import Write
@@ -191,10 +192,15 @@ def _keys(row: asyncpg.Record) -> tuple[UUID]:
     return (row["id"],)
 
 
+def event_of(post_id: UUID, person: UUID, state: dict[str, Any]) -> NewEvent:
+    """Make the event that somebody's reaction to a post is now in this state."""
+    tags = (f"reactions:{post_id}", f"post:{post_id}", f"marks:{person}")
+    return NewEvent("reaction", f"{post_id}:{person}", tags, {"post": post_id, "person": person, **state})
+
+
 def _tell(write: Write, post_id: UUID, person: Viewer, state: dict[str, Any]) -> None:
-    payload = {"post": post_id, "person": person.id, **state}
-    tags = (f"reactions:{post_id}", f"post:{post_id}", f"marks:{person.id}")
-    write.emit("reaction", f"{post_id}:{person.id}", payload, tags)
+    event = event_of(post_id, person.id, state)
+    write.emit(event.topic, event.key, event.payload, event.tags)
 
 
 ROUTES: Final = (list_reactions, react, withdraw_reaction)

@@ -8,6 +8,7 @@ from townsquare.services.content import (
     bookmarks,
     comment_deletion,
     comments,
+    departures,
     drafts,
     export,
     feed,
@@ -41,5 +42,6 @@ DEFINITION: Final = Definition(
         *trending.ROUTES,
         *export.ROUTES,
     ),
+    jobs=departures.JOBS,
     readers=(people.READER,),
 )

@@ -13,8 +13,8 @@ from townsquare.kit import keys
 from townsquare.kit.beside import beside
 from townsquare.kit.context import Context
 from townsquare.kit.database import Database, dsn_for
-from townsquare.kit.dependencies import InTurn, provided_by
-from townsquare.kit.errors import EXCEPTION_HANDLERS
+from townsquare.kit.dependencies import provided_by
+from townsquare.kit.dispatch import Dispatch
 from townsquare.kit.identity import Verifier
 from townsquare.kit.job_runner import JobRunner
 from townsquare.kit.jobs import Job, JobContext
@@ -62,13 +62,11 @@ class ServiceApp:
         self.framework = Litestar(
             [*definition.routes, *operation_routes(context, definition.schemas, metrics, definition.routes)],
             dependencies=provided_by(context),
-            plugins=[InTurn()],
-            exception_handlers=EXCEPTION_HANDLERS,
             openapi_config=None,
             request_max_body_size=context.settings.max_body,
             logging_config=None,
         )
-        self._requests = RequestLayer(self.framework, context)
+        self._requests = RequestLayer(Dispatch(self.framework), context)
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Answer one request; the edge has already said who asks."""

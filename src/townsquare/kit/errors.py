@@ -1,11 +1,8 @@
 """Whatever goes wrong in a handler, as a problem; the last resort is a 500 that says nothing and logs everything."""
 
-from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any, cast
 
 import asyncpg
-from litestar import Response
 from litestar.exceptions import (
     ClientException,
     HTTPException,
@@ -15,12 +12,9 @@ from litestar.exceptions import (
     ValidationException,
 )
 
-from townsquare.kit.asgi import AnyRequest
-from townsquare.kit.calls import call_of
 from townsquare.kit.database import DatabaseUnavailable
-from townsquare.kit.logs import get_logger
 from townsquare.kit.methods import allow
-from townsquare.kit.problems import MEDIA_TYPE, Code, FieldError, Problem, not_found, unavailable
+from townsquare.kit.problems import Code, FieldError, Problem, not_found, unavailable
 
 _BY_STATUS: dict[int, Code] = {400: "malformed_request", 413: "too_large", 415: "unsupported_media_type"}
 _NO_BODY = "'data'"  # what the framework says of a missing body
@@ -77,20 +71,3 @@ def _pointer(item: dict[str, Any]) -> str:
     if source in ("query", "header", "cookie"):
         return ("?" if source == "query" else "/") + key
     return "/" + key.replace(".", "/").replace("[", "/").replace("]", "") if key else ""
-
-
-def answer_error(request: AnyRequest, error: Exception) -> Response[bytes]:
-    """Litestar's exception handler for everything."""
-    problem = to_problem(error)
-    call = call_of(request.scope)
-    if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        get_logger("request").error("unhandled error", exc_info=error, method=request.method, request_id=call.id)
-    return Response(
-        problem.body(call.prefix + request.url.path, call.id),
-        status_code=problem.status,
-        media_type=MEDIA_TYPE.decode(),
-        headers=problem.headers,
-    )
-
-
-EXCEPTION_HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[bytes]]] = {Exception: answer_error}

@@ -19,7 +19,6 @@ from townsquare.kit.errors import to_problem
 from townsquare.kit.idempotency import Answer, IdempotentCall
 from townsquare.kit.identity import SAFE_METHODS
 from townsquare.kit.logs import get_logger, log_request
-from townsquare.kit.methods import allow, methods_at
 from townsquare.kit.problems import Problem
 from townsquare.kit.writes import Write
 
@@ -47,11 +46,12 @@ class RequestLayer:
         """Answer one HTTP request."""
         started = time.perf_counter()
         self._metrics.in_flight += 1
-        answer = _Answer()
         method = str(scope["method"])
+        answer = _Answer()
         try:
             if method in SAFE_METHODS:
-                await self._read(scope, receive, send, answer)
+                answer = _ReadAnswer(send, scope)
+                await self._read(scope, receive, answer)
             else:
                 await self._change(scope, receive, send, answer)
         finally:
@@ -65,32 +65,24 @@ class RequestLayer:
         if self._log_all or slow or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log_request(self._log, method, route, status, seconds, call_of(scope).id, self._context.name)
 
-    async def _read(self, scope: HTTPScope, receive: Receive, send: Send, answer: "_Answer") -> None:
-        headers = dict(scope["headers"])
-        if b"consistency-token" in headers:
-            await self._context.wait_for_token(headers[b"consistency-token"].decode("latin-1"))
-        head = scope["method"] == "HEAD"
-        if head:
-            scope["method"] = "GET"  # pyright: ignore[reportArgumentType]
-        if_none_match = headers.get(b"if-none-match")
+    async def _read(self, scope: HTTPScope, receive: Receive, answer: "_ReadAnswer") -> None:
+        try:
+            if answer.consistency_token is not None:
+                await self._context.wait_for_token(answer.consistency_token.decode("latin-1"))
+            await self._app(scope, receive, answer.take)
+        except Exception as error:
+            if answer.started:
+                raise
+            self._refuse(error, scope, answer)
+            await answer.send_whole()
 
-        async def tagged(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                answer.start(message)
-                return
-            if message["type"] != "http.response.body" or answer.started:
-                await send(message)
-                return
-            body = message.get("body", b"")
-            if not message.get("more_body", False):
-                _tag(answer, body, if_none_match)
-            if scope["method"] == "OPTIONS" and answer.status == HTTPStatus.NO_CONTENT:
-                answer.headers = [(b"allow", allow(methods_at(scope)).encode())]
-            bodyless = head or answer.status == HTTPStatus.NOT_MODIFIED
-            await answer.flush(send)
-            await send(cast("Message", {**message, "body": b""} if bodyless else message))
-
-        await self._app(scope, receive, tagged)
+    def _refuse(self, error: Exception, scope: HTTPScope, answer: "_Answer") -> None:
+        """Make the answer say what the error means to the caller."""
+        call = call_of(scope)
+        problem = to_problem(error)
+        if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._log.error("unhandled error", exc_info=error, method=scope["method"], request_id=call.id)
+        answer.problem(problem, call.prefix + str(scope["path"]), call.id)
 
     async def _change(self, scope: HTTPScope, receive: Receive, send: Send, answer: "_Answer") -> None:
         call = call_of(scope)
@@ -98,16 +90,13 @@ class RequestLayer:
         try:
             await self._in_transaction(scope, receive, answer, write, call)
         except Exception as error:
-            problem = to_problem(error)
-            if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-                self._log.error("unhandled error", exc_info=error, request_id=call.id)
-            answer.problem(problem, call.prefix + str(scope["path"]), call.id)
+            self._refuse(error, scope, answer)
         finally:
             await write.rollback()
         if write.token is not None:
             answer.headers.append((b"consistency-token", write.token.encode()))
         answer.headers = [_located(header, call.prefix) for header in answer.headers]
-        await answer.flush(send)
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": bytes(answer.body), "more_body": False})
 
     async def _in_transaction(self, scope: HTTPScope, receive: Receive, answer: "_Answer", write: Write, call: Call) -> None:
@@ -135,17 +124,16 @@ class RequestLayer:
 class _Answer:
     """An answer on its way out: status, headers, body."""
 
-    __slots__ = ("body", "headers", "started", "status")
+    __slots__ = ("body", "headers", "status")
 
     def __init__(self) -> None:
-        self.status = CLIENT_GONE
+        self.status: int = CLIENT_GONE
         self.headers: Headers = []
         self.body = bytearray()
-        self.started = False
 
     def start(self, message: Message) -> None:
         start = cast("dict[str, Any]", message)
-        self.status, self.headers = start["status"], list(start["headers"])
+        self.status, self.headers = start["status"], start["headers"]
 
     async def collect(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -161,25 +149,56 @@ class _Answer:
         headers, body = problem.encoded(path, identifier)
         self.status, self.headers, self.body = problem.status, headers, bytearray(body)
 
-    async def flush(self, send: Send) -> None:
+
+class _ReadAnswer(_Answer):
+    """The answer to a read: tagged when it is whole, passed on in pieces when it is not."""
+
+    __slots__ = ("_head", "_if_none_match", "_send", "consistency_token", "started")
+
+    def __init__(self, send: Send, scope: HTTPScope) -> None:
+        super().__init__()
+        headers = dict(scope["headers"])
+        self._send = send
+        self._if_none_match = headers.get(b"if-none-match")
+        self._head = scope["method"] == "HEAD"
+        if self._head:
+            scope["method"] = "GET"  # pyright: ignore[reportArgumentType]
+        self.consistency_token = headers.get(b"consistency-token")
+        self.started = False
+
+    async def take(self, message: Message) -> None:
+        """The `send` of whoever makes the answer."""
+        if message["type"] == "http.response.start":
+            self.start(message)
+        elif message["type"] == "http.response.body" and not self.started:
+            await self._begin(message.get("body", b""), more=message.get("more_body", False))
+        else:
+            await self._send(message)
+
+    async def send_whole(self) -> None:
+        await self._begin(bytes(self.body), more=False)
+
+    async def _begin(self, body: bytes, *, more: bool) -> None:
         self.started = True
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        if not more and self.status == HTTPStatus.OK:
+            self._tag(body)
+        if self._head or self.status == HTTPStatus.NOT_MODIFIED:
+            body = b""
+        await self._send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
-
-def _tag(answer: _Answer, body: bytes, if_none_match: bytes | None) -> None:
-    """Give a complete JSON answer its strong ETag, and make it a 304 when the caller has it."""
-    if answer.status != HTTPStatus.OK:
-        return
-    names = {name for name, _ in answer.headers}
-    if b"cache-control" not in names:
-        answer.headers.append(_REVALIDATE)
-    if b"etag" in names or not any(n == b"content-type" and v.startswith(_JSON) for n, v in answer.headers):
-        return
-    tag = etag_of(body)
-    answer.headers.append((b"etag", tag.encode()))
-    if if_none_match is not None and matches(if_none_match.decode("latin-1"), tag, weak=True):
-        answer.status = HTTPStatus.NOT_MODIFIED
-        answer.headers = [(n, v) for n, v in answer.headers if n not in (b"content-length", b"content-type")]
+    def _tag(self, body: bytes) -> None:
+        """Give a complete JSON answer its strong ETag, and make it a 304 when the caller has it."""
+        headers = dict(self.headers)
+        if b"cache-control" not in headers:
+            self.headers.append(_REVALIDATE)
+        if b"etag" in headers or not headers.get(b"content-type", b"").startswith(_JSON):
+            return
+        tag = etag_of(body)
+        self.headers.append((b"etag", tag.encode()))
+        if self._if_none_match is not None and matches(self._if_none_match.decode("latin-1"), tag, weak=True):
+            self.status = HTTPStatus.NOT_MODIFIED
+            self.headers = [(n, v) for n, v in self.headers if n not in (b"content-length", b"content-type")]
 
 
 def _located(header: tuple[bytes, bytes], prefix: str) -> tuple[bytes, bytes]:

@@ -97,6 +97,7 @@ class ProfilePatch(Struct, frozen=True, forbid_unknown_fields=True):
     fields: Fields | UnsetType | None = UNSET
 
 
+_decode_fields: Final = msgspec.json.Decoder(list[ProfileField]).decode
 _EMPTY: Final[dict[str, object]] = {"bio": "", "fields": []}
 """What stands where nothing does; for everything else that is null."""
 
@@ -236,7 +237,7 @@ def _profile(row: asyncpg.Record) -> Profile:
         handle=row["handle"],
         display_name=row["display_name"],
         bio=row["bio"],
-        fields=[] if fields == "[]" else msgspec.json.decode(fields, type=list[ProfileField]),
+        fields=[] if fields == "[]" else _decode_fields(fields),
         counts=Counts(row["followers"], row["following"], row["posts"]),
         created_at=row["created_at"],
         avatar=row["avatar"],

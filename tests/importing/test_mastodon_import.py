@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,8 +28,10 @@ from testbed.mastodon import (
     sample_items,
     write_archive,
 )
-from testbed.town import Person, Town
+from testbed.town import Person, Town, running_town
+from townsquare import hosting
 from townsquare.kit.ids import time_of
+from townsquare.settings import Settings
 
 OTHER = "https://other.example/users/bob"
 
@@ -48,16 +51,15 @@ class Ended:
 
 async def townsquare(town: Town, *arguments: str | Path, stdin: bytes = b"") -> Ended:
     """Run the command line as somebody who shares the platform's data folder and database does."""
-    environment = os.environ | {
-        "TOWNSQUARE_DATABASE_URL": str(town.settings.database_url),
-        "TOWNSQUARE_DATA": str(town.settings.data),
-    }
+    here = {"TOWNSQUARE_DATABASE_URL": str(town.settings.database_url), "TOWNSQUARE_DATA": str(town.settings.data)}
+    return await run(["-m", "townsquare", *arguments], here, stdin)
+
+
+async def run(python: Sequence[str | Path], settings: dict[str, str], stdin: bytes = b"") -> Ended:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-m",
-        "townsquare",
-        *arguments,
-        env=environment,
+        *python,
+        env=os.environ | settings,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -222,6 +224,44 @@ async def test_the_report_for_people_names_what_was_left_out(town: Town, tmp_pat
         assert line in ended.out
 
 
+async def test_it_works_as_well_while_the_platform_is_down(tmp_path: Path):
+    settings = msgspec.structs.replace(Settings(), data=tmp_path / "data", rate_limits=False)
+    async with hosting.database_server(settings) as server, running_town(settings.data, server) as town:
+        alice = await town.register("alice")
+    archive = pack(write_archive(tmp_path / "archive", everything()), "tar.gz")
+    ended = await run(
+        ["-m", "townsquare", "import", "mastodon", archive, "--as", alice.handle], {"TOWNSQUARE_DATA": str(settings.data)}
+    )
+    assert (ended.code, "8 posts added" in ended.out) == (0, True), ended.err
+    async with hosting.database_server(settings) as server, running_town(settings.data, server) as town:
+        await town.settle()
+        assert len((await town.content.get(f"/users/{alice.id}/posts")).items) == 6
+        assert (await town.users.get(f"/profile/{alice.id}")).json["counts"]["posts"] == 7
+
+
+MEASURE = """
+import atexit, resource, sys
+atexit.register(lambda: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr))
+from townsquare.cli import main
+main()
+"""
+
+
+async def test_the_memory_does_not_grow_with_the_archive(town: Town, tmp_path: Path):
+    here = {"TOWNSQUARE_DATABASE_URL": str(town.settings.database_url), "TOWNSQUARE_DATA": str(town.settings.data)}
+
+    async def kilobytes(items: int) -> int:
+        alice = await town.register("alice")
+        archive = write_archive(tmp_path / str(items), sample_items(items, seed=1), items)
+        arguments = ["import", "mastodon", archive, "--as", alice.handle, "--json"]
+        ended = await run(["-c", MEASURE, *arguments], here)
+        assert (ended.code, ended.json["read"]) == (0, items)
+        return int(ended.err.split()[-1])
+
+    # Some 2 kB of JSON for each item, and 100,000 of them take as much memory as these.
+    assert await kilobytes(6_000) - await kilobytes(1_000) < 20_000
+
+
 # --- what goes wrong -----------------------------------------------------------------------------------------------
 
 
@@ -247,6 +287,25 @@ def bomb(archive: Path) -> Path:
     with (archive / "media_attachments" / "zeros.png").open("wb") as file:
         file.truncate(65 << 30)
     return archive
+
+
+async def test_odd_posts_do_not_end_the_import(town: Town, tmp_path: Path):
+    alice = await town.register("alice")
+    warning = "Very *long* " * 30
+    odd = [
+        create(note(1, "Below", summary=warning)),
+        create(note(2, "", content="<p>&nbsp;\u2003</p>")),
+        create(note(3, "two\nlines", summary="one\n\nline")),
+        create(note(4, "x" * 4_990, summary=warning)),
+    ]
+    report = await run_import(town, write_archive(tmp_path / "archive", odd), alice)
+    assert (report["added"], report["skipped"]) == (2, {"empty": 1, "too_long": 1})
+    ids = await posts_by_source(town, alice)
+    first, third = [(await town.content.get(f"/posts/{ids[number]}")).json for number in ("1", "3")]
+    assert (len(first["content_warning"]), first["content_warning"][-1]) == (200, "…")
+    assert first["html"].startswith("<p>Very *long* Very *long*")  # as a whole, in the post
+    assert first["text"].endswith("\n\nBelow")
+    assert third["content_warning"] == "one line"
 
 
 @pytest.mark.parametrize(
@@ -305,7 +364,8 @@ async def test_undoing_deletes_what_was_imported_and_nothing_else(town: Town, tm
     files = set((town.settings.data / "imports").iterdir())
 
     asked = await townsquare(town, "import", "undo", "mastodon", "--as", alice.handle, stdin=b"n\n")
-    assert (asked.code, "Delete 8 imported posts" in asked.out) == (1, True)
+    assert asked.code != 0
+    assert "Delete 8 imported posts" in asked.out
     assert len(await posts_by_source(town, alice)) == 8
 
     ended = await townsquare(town, "import", "undo", "mastodon", "--as", alice.handle, "--yes", "--json")

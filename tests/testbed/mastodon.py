@@ -285,7 +285,7 @@ def pack(folder: Path, packing: Packing, around: str = "") -> Path:
                 for name in names:
                     archive.write(folder / name, around + name.as_posix())
         case _:
-            with tarfile.open(target, "w:gz" if packing == "tar.gz" else "w") as tar:
+            with tarfile.open(target, "w:gz", compresslevel=1) if packing == "tar.gz" else tarfile.open(target, "w") as tar:
                 for name in names:
                     tar.add(folder / name, around + name.as_posix())
     return target

@@ -28,7 +28,10 @@ class Removed(Struct):
 @data_option
 @json_option
 def command(people: int, seed: int, remove: bool, data: Path | None, as_json: bool) -> None:
-    """Fill the community with believable people and posts. Doing so twice adds nothing."""
+    """Fill the community with believable people and posts. Doing so twice adds nothing.
+
+    All of them share the password `townsquare demo`, so this is not for a platform that strangers can reach.
+    """
     settings = task_settings(data=data)
     if remove:
         removed = Removed(run(_remove(settings, quiet=as_json)))

@@ -55,7 +55,7 @@ IS_LIVED_IN: Final = "SELECT EXISTS (SELECT FROM accounts WHERE email_key NOT LI
 FREE_HANDLES: Final = "DELETE FROM retired_handles WHERE handle = ANY($1)"
 
 # By outbox_xid_id_idx.
-LAST_EVENT: Final = "SELECT xid::text FROM outbox ORDER BY xid DESC, id DESC LIMIT 1"
+LAST_EVENT: Final = "SELECT o.xid::text FROM outbox AS o ORDER BY o.xid DESC, o.id DESC LIMIT 1"
 
 
 class DemoReport(Struct):

@@ -29,12 +29,13 @@ FROM jsonb_array_elements($1::jsonb) AS e
 RETURNING xid::text
 """
 
-# Served by outbox_xid_id_idx; reads at most $3 rows.
+# Served by outbox_xid_id_idx; reads at most $3 rows. `o.xid` is the number: `xid` alone would sort by its text, in which
+# 1000 comes before 999, and a batch that ends between the two would skip one of them for ever.
 READ_EVENTS = """
-SELECT id, xid::text AS xid, topic, key, payload, created_at
-FROM outbox
-WHERE (xid, id) > ($1::text::xid8, $2) AND xid < pg_snapshot_xmin(pg_current_snapshot())
-ORDER BY xid, id
+SELECT o.id, o.xid::text AS xid, o.topic, o.key, o.payload, o.created_at
+FROM outbox AS o
+WHERE (o.xid, o.id) > ($1::text::xid8, $2) AND o.xid < pg_snapshot_xmin(pg_current_snapshot())
+ORDER BY o.xid, o.id
 LIMIT $3
 """
 
@@ -138,6 +139,8 @@ class Outbox:
         """True when the process is about to stop: whoever waits is to be answered now."""
         self.wake_jobs: Callable[[], None] = lambda: None
         """Called after a commit that enqueued jobs; set by who runs them in this process."""
+        self.tell_cache: Callable[[int, Sequence[str]], None] = lambda _, __: None
+        """Called with the transaction and the tags of each commit, before its writer is answered."""
 
     async def open(self) -> None:
         """Begin to listen for other processes' commits (a transaction pooler cannot; the polling remains)."""
@@ -150,8 +153,10 @@ class Outbox:
             if task is not None:
                 task.cancel()
 
-    def committed(self) -> None:
-        """Say that a transaction with events has been committed."""
+    def committed(self, xid: int = 0, tags: Sequence[str] = ()) -> None:
+        """Say that a transaction with events has been committed, and which tags it changed, where that is known here."""
+        if tags:
+            self.tell_cache(xid, tags)
         self._wake()
         if self._notifier is None or self._notifier.done():
             self._notifier = asyncio.create_task(self._notify(), name="outbox-notifier")

@@ -16,6 +16,8 @@ from typing import Any
 import aiohttp
 import uvicorn
 
+from townsquare.cache.http.front import Front
+from townsquare.cache.http.uvicorn_face import protocol_for
 from townsquare.catalogue import BUILT, definition_of
 from townsquare.gateway.gateway import Destination, Gateway, RemoteService
 from townsquare.gateway.pages import GatewayPages
@@ -24,7 +26,7 @@ from townsquare.kit.app import ServiceApp, create_app
 from townsquare.kit.asgi import HTTPApp
 from townsquare.kit.beside import beside
 from townsquare.kit.database import dsn_for
-from townsquare.kit.edge import Edge
+from townsquare.kit.edge import OWN_HEADERS, SECURITY_HEADERS, Edge
 from townsquare.kit.identity import Verifier
 from townsquare.kit.metrics import Metrics, RequestMetrics
 from townsquare.kit.metrics_sockets import SnapshotSockets
@@ -40,6 +42,10 @@ ALL = "all"
 GATEWAY = "gateway"
 LEAST_CONNECTIONS = 200
 _BACKLOG = 2048
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept: longer than the gateway keeps its own to a service, so that the gateway never sends
+a request into a connection that is being closed."""
+_UPSTREAM_KEEP_ALIVE_SECONDS = 60
 
 
 @asynccontextmanager
@@ -113,12 +119,13 @@ class Host:
             for name in local
         }
         self._serves = serves
+        self.front: Front | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[HTTPApp]:
         """Open everything, lend the app, close everything in reverse."""
         async with AsyncExitStack() as stack:
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_UPSTREAM_KEEP_ALIVE_SECONDS)
             session = aiohttp.ClientSession(connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
             await stack.enter_async_context(session)
             self._connect(session)
@@ -130,7 +137,7 @@ class Host:
     async def serve(self, app: HTTPApp, listener: socket.socket, stop: asyncio.Event) -> None:
         """Serve what `running()` lends until `stop` is set; no long poll holds up the end."""
         async with beside(self._drain_when(stop)):
-            await serve(app, listener, stop)
+            await serve(app, listener, stop, self.front)
 
     async def _drain_when(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -156,14 +163,22 @@ class Host:
 
     def _behind_the_edge(self, session: aiohttp.ClientSession) -> HTTPApp:
         if self._serves not in (ALL, GATEWAY):
-            return Edge(self.services[self._serves], *self._edge_of(self._serves))
+            return self._with_front(Edge(self.services[self._serves], *self._edge_of(self._serves)))
         destinations: dict[str, Destination] = {}
         for name in BUILT:
             local = self.services.get(name)
             remote = RemoteService(SERVICES[name], base_of(name, self._settings), session, self._secret)
             destinations[name] = remote if local is None else local
         pages = GatewayPages(self.upstreams, self.metrics)
-        return Edge(Gateway(destinations, pages), *self._edge_of(GATEWAY))
+        return self._with_front(Edge(Gateway(destinations, pages), *self._edge_of(GATEWAY)))
+
+    def _with_front(self, edge: Edge) -> Edge:
+        """Have what this process's caches hold answered before the edge is reached."""
+        self.front = Front(headers=SECURITY_HEADERS, limit=edge.count_read if self._settings.rate_limits else None)
+        for service in self.services.values():
+            if service.cache is not None and service.cache.layer is not None:
+                service.cache.layer.front = self.front
+        return edge
 
     def _edge_of(self, name: str) -> tuple[Settings, Verifier, str, RequestMetrics]:
         verifier = Verifier(keys.public_keys(self._settings.data), exchange_through(self.upstreams))
@@ -219,18 +234,22 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(app: HTTPApp, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Serve `app` on the socket until `stop` is set; requests under way get five seconds to end."""
+async def serve(app: HTTPApp, listener: socket.socket, stop: asyncio.Event, front: Front | None = None) -> None:
+    """Serve `app` on the socket until `stop` is set; requests under way get five seconds to end.
+
+    What `front` knows is answered inside the protocol.
+    """
     config = uvicorn.Config(
         app,  # pyright: ignore[reportArgumentType]  (uvicorn and Litestar name the same protocol twice)
         loop="uvloop",
-        http="httptools",
+        http="httptools" if front is None else protocol_for(front, not_plain=OWN_HEADERS),
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,  # whom to believe is the edge's to say (`trusted_proxies`); uvicorn would believe this machine
         timeout_graceful_shutdown=5,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         ws="none",
     )
     server = _Server(config)

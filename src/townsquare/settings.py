@@ -60,6 +60,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     request_deadline: Seconds = 5.0
     """Seconds after which a request that waits for the database is answered with 503."""
 
+    cache: bool = True
+    """Whether answers are kept in memory; off to look for a fault, or for benchmarks of what is beneath."""
+    cache_mb: Positive = 64
+    """Megabytes that the kept answers of one service may take in one process."""
     redis_url: Text | None = None
     """Shared cache (Redis 6.2+ or Valkey); never required."""
 

@@ -194,7 +194,7 @@ async def running_town(data: Path, server: str, **changes: Any) -> AsyncIterator
     with cheap_passwords(), hosting.listen("127.0.0.1", 0) as listener:
         base = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with host.running() as app, _client_session() as session:
-            serving = asyncio.create_task(hosting.serve(app, listener, stop))
+            serving = asyncio.create_task(hosting.serve(app, listener, stop, host.front))
             try:
                 yield Town(host, session, base, settings)
             finally:

@@ -10,7 +10,10 @@ from litestar import Litestar
 from litestar.types import ControllerRouterHandler, HTTPScope, Receive, Send
 
 from townsquare.kit import keys
+from townsquare.kit.asgi import HTTPApp
 from townsquare.kit.beside import beside
+from townsquare.kit.cached_routes import CachedRoutes
+from townsquare.kit.caching import CacheLayer
 from townsquare.kit.context import Context
 from townsquare.kit.database import Database, dsn_for
 from townsquare.kit.dependencies import provided_by
@@ -26,6 +29,7 @@ from townsquare.kit.personal_tokens import exchange_through
 from townsquare.kit.readers import Reader, ReaderRunner
 from townsquare.kit.requests import RequestLayer
 from townsquare.kit.retention import RETENTION_JOBS
+from townsquare.kit.service_cache import ServiceCache
 from townsquare.kit.service_metrics import attempt_counters, pool_gauges, queue_gauges, reader_gauges
 from townsquare.kit.upstream import Upstream
 from townsquare.settings import Settings
@@ -43,6 +47,10 @@ class Definition:
     jobs: Sequence[Job] = ()
     readers: Sequence[Reader] = ()
     signs_tokens: bool = False
+    standing: str = "SELECT $1::uuid IS NOT NULL"
+    """SQL that says of person `$1` whether nothing singles them out: then they may be given what is kept for everybody."""
+    watched: frozenset[str] = frozenset()
+    """Families of tags of which an answer may depend on very many; see `kit/depends.py`."""
 
     @property
     def schemas(self) -> tuple[Path, Path]:
@@ -66,11 +74,16 @@ class ServiceApp:
             request_max_body_size=context.settings.max_body,
             logging_config=None,
         )
-        self._requests = RequestLayer(Dispatch(self.framework), context)
+        requests = RequestLayer(Dispatch(self.framework), context)
+        self.cache = ServiceCache(definition.watched, context) if background and context.settings.cache else None
+        self._app: HTTPApp = requests
+        if self.cache is not None:
+            routes = CachedRoutes(definition.routes)
+            self._app = self.cache.layer = CacheLayer(requests, routes, self.cache.cache, context, definition.standing)
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Answer one request; the edge has already said who asks."""
-        await self._requests(scope, receive, send)
+        await self._app(scope, receive, send)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -81,6 +94,8 @@ class ServiceApp:
             await context.database.open()
             stack.push_async_callback(context.outbox.close)
             await context.outbox.open()
+            if self.cache is not None:
+                await stack.enter_async_context(self.cache.running())
             self._metrics.register(lambda: pool_gauges(name, context.database))
             if self._background:  # only now: the upstreams are complete when the host has made all apps
                 await stack.enter_async_context(self._reading())
@@ -118,7 +133,8 @@ class ServiceApp:
 
     def _runner(self, reader: Reader) -> ReaderRunner:
         owner = f"{socket.gethostname()}/{self.context.worker}"
-        return ReaderRunner(reader, self.context.database, self.context.upstreams[reader.source], owner)
+        context = self.context
+        return ReaderRunner(reader, context.database, context.outbox, context.upstreams[reader.source], owner)
 
 
 def create_app(

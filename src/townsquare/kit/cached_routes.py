@@ -1,7 +1,7 @@
 """Which routes are cached, and under which key: declared where a route stands, read here.
 
-`@get("/users/{user_id:str}/skills", opt=cached(USER_SKILLS, "plain", "limit", "cursor"))` names the strategy, the audience and
-the query parameters that make a difference. Others are not in the key, so they cannot fill the memory, and never reach
+`@get("/users/{user_id:str}/skills", opt=cached(USER_SKILLS, "plain", "limit", "cursor"))` names the strategy, the audience
+and the query parameters that make a difference. Others are not in the key, so they cannot fill the memory, and never reach
 the handler of a cached answer.
 """
 

@@ -14,7 +14,7 @@ from litestar.types import HTTPScope, Message, Receive, Send
 
 from townsquare.cache.cache import Cache, Filled, FillFailed, Outcome
 from townsquare.cache.entries import Entry
-from townsquare.cache.http.front import Alias, Front
+from townsquare.cache.http.front import Alias, Asked, Front
 from townsquare.cache.http.responses import Coding, StoredResponse
 from townsquare.cache.strategies import Strategy
 from townsquare.kit.asgi import Headers, HTTPApp
@@ -62,6 +62,14 @@ class Asking:
         """Name the entry: for whom, and what, where they see it."""
         whose = "-" if viewer is None else viewer.id.hex
         return f"{whose} {self.call.prefix}{self.scope['path']}?{self.query}"
+
+    def from_outside(self) -> Asked:
+        """Return how the request looked where it came in."""
+        target = self.call.prefix.encode() + (self.scope["raw_path"] or b"")
+        if self.scope["query_string"]:
+            target += b"?" + self.scope["query_string"]
+        given = self.headers.get
+        return Asked(target, given(b"authorization", b""), given(b"cookie", b""), given(b"accept-encoding", b""))
 
 
 class CacheLayer:
@@ -213,21 +221,22 @@ class CacheLayer:
     def _teach(self, asking: Asking, outcome: Outcome, rests_on: Sequence[Entry]) -> None:
         """Let the front answer such a request from now on."""
         entry, call = outcome.entry, asking.call
-        if self.front is None or entry is None or outcome.result == "stale" or call.asked is None:
+        if self.front is None or entry is None or outcome.result == "stale" or call.forwarded or call.internal:
             return
+        asked = asking.from_outside()
         response = cast("StoredResponse", entry.value)
         now = self._cache.now
         until = float("inf") if call.viewer is None else now + call.viewer.expires - time.time()
         alias = Alias(
             self._cache,
             entry,
-            response.coding_for(call.asked.accept_encoding),
+            response.coding_for(asked.accept_encoding),
             until=until,
             who=None if call.viewer is None else call.viewer.id.int,
             counted=self._metrics.series("GET", asking.route.template, 200),
             counted_unchanged=self._metrics.series("GET", asking.route.template, 304),
         )
-        self.front.learn(call.asked, alias, rests_on)
+        self.front.learn(asked, alias, rests_on)
 
 
 def _status(outcome: Outcome, now: float = 0.0) -> tuple[bytes, bytes]:

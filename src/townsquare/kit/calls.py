@@ -7,7 +7,6 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import HTTPScope, Send
 
-from townsquare.cache.http.front import Asked
 from townsquare.kit.asgi import Headers
 from townsquare.kit.depends import Depends
 from townsquare.kit.identity import Viewer
@@ -23,7 +22,7 @@ class Call:
     """
 
     __slots__ = (
-        "address", "asked", "depends", "filling", "forwarded", "headers", "id", "internal", "operator", "prefix",
+        "address", "depends", "filling", "forwarded", "headers", "id", "internal", "operator", "prefix",
         "viewer", "write",
     )  # fmt: skip
 
@@ -44,8 +43,6 @@ class Call:
         """What the answer depends on; handlers of cached routes say it."""
         self.filling = False
         """True for a run of a handler that fills the cache: not a request of anybody's."""
-        self.asked: Asked | None = None
-        """How the request looked from outside, when the front may learn from it."""
 
 
 def call_of(scope: Mapping[str, Any]) -> Call:

@@ -31,7 +31,7 @@ _INTERNAL = INTERNAL_HEADER.encode()
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _PROBED = frozenset({"/health", "/health/ready", "/metrics"})
 """What those who run the platform ask all the time; a probe that is refused would take a healthy process out of service."""
-_SECURITY_HEADERS = [
+SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"strict-origin-when-cross-origin"),
     (b"vary", b"Authorization, Cookie, Accept-Encoding"),
@@ -60,7 +60,7 @@ class Edge:
         headers: Headers = dict(scope["headers"])
         call = self._call(scope, headers)
         cast("dict[str, Any]", scope)["call"] = call
-        call.headers = extra = [(REQUEST_ID_HEADER, call.id.encode()), *_SECURITY_HEADERS]
+        call.headers = extra = [(REQUEST_ID_HEADER, call.id.encode()), *SECURITY_HEADERS]
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -74,6 +74,13 @@ class Edge:
             await send_problem(problem, scope, sending)
             return
         await self._app(scope, receive, sending)
+
+    def count_read(self, who: int | None, address: str) -> bytes | None:
+        """Count a read that is answered before it comes here; returns header lines, or None for one too many."""
+        decision = self._reads.take(network_of(address) if who is None else who, time.monotonic())
+        if not decision.allowed:
+            return None
+        return b"".join(b"%b: %b\r\n" % header for header in self._reads.headers(decision))
 
     def _call(self, scope: HTTPScope, headers: Headers) -> Call:
         peer = (scope["client"] or ("", 0))[0]

@@ -15,7 +15,7 @@ import msgspec
 from townsquare.kit.clock import now
 from townsquare.kit.database import Connection, Database, DatabaseUnavailable
 from townsquare.kit.logs import get_logger
-from townsquare.kit.outbox import Event, EventBatch, Position
+from townsquare.kit.outbox import Event, EventBatch, Outbox, Position
 from townsquare.kit.problems import Problem
 from townsquare.kit.upstream import Upstream
 
@@ -62,9 +62,10 @@ class Reader:
 class ReaderRunner:
     """Follows one outbox for as long as the process lives."""
 
-    def __init__(self, reader: Reader, database: Database, upstream: Upstream, owner: str) -> None:
+    def __init__(self, reader: Reader, database: Database, outbox: Outbox, upstream: Upstream, owner: str) -> None:
         self._reader = reader
         self._database = database
+        self._outbox = outbox
         self._upstream = upstream
         self._owner = owner
         self._log = get_logger("reader")
@@ -147,6 +148,7 @@ class ReaderRunner:
                     await apply_batch(connection, told)
             after = _after(batch)
             await connection.execute(ADVANCE, self._reader.source, str(after.xid), after.id)
+        self._outbox.committed()  # what was applied may have been told on
 
     async def _pause(self, backoff: float) -> float:
         if self._behind_since is None:

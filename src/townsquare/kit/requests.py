@@ -44,6 +44,9 @@ class RequestLayer:
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
+        if call_of(scope).filling:
+            await self._read(scope, receive, _ReadAnswer(send, scope))
+            return
         started = time.perf_counter()
         self._metrics.in_flight += 1
         method = str(scope["method"])

@@ -99,8 +99,8 @@ class Write:
             self._outbox.wake_jobs()
         if xid is not None:
             self.token = f"{self._service}.{xid}"
+            self._outbox.committed(xid, sorted({tag for event in self._events for tag in event.tags}))
             self._events.clear()
-            self._outbox.committed()
 
     async def rollback(self) -> None:
         """Undo everything since the last commit; never raises."""

@@ -1,8 +1,8 @@
 """Answers from the front inside uvicorn's HTTP protocol: no task, no scope, no framework for what is known.
 
-Leans on uvicorn's internals (`HttpToolsProtocol`), so uvicorn is pinned to the digit and the conformance tests hold this to
-what the ASGI face does. Everything that is not plainly a GET without a body, on a connection with nothing under way, goes the
-ordinary way, through the code that was there before.
+Leans on uvicorn's internals (`HttpToolsProtocol`), so uvicorn is pinned to the digit, and the conformance tests hold this
+to what the ASGI face does. Everything that is not plainly a GET without a body, on a connection with nothing under way,
+goes the ordinary way, through the code that was there before.
 """
 
 import asyncio

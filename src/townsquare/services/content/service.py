@@ -23,6 +23,13 @@ from townsquare.services.content import (
     user_posts,
 )
 
+# By the primary keys of blocks and mutes, and by blocks_blocked_idx; stops at the first row of each.
+STANDING: Final = """
+SELECT NOT EXISTS (SELECT FROM blocks WHERE blocker = $1 AND active)
+   AND NOT EXISTS (SELECT FROM blocks WHERE blocked = $1 AND active)
+   AND NOT EXISTS (SELECT FROM mutes WHERE muter = $1 AND active)
+"""
+
 DEFINITION: Final = Definition(
     name="content",
     schema=Path(__file__).parent / "schema",
@@ -44,4 +51,6 @@ DEFINITION: Final = Definition(
     ),
     jobs=departures.JOBS,
     readers=(people.READER,),
+    standing=STANDING,
+    watched=frozenset({"posts"}),
 )

@@ -15,14 +15,16 @@ from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.cached_routes import cached
 from townsquare.kit.clock import now
 from townsquare.kit.conditional import require_match
-from townsquare.kit.dependencies import Db, MaybeViewer, SignedIn, Transaction
+from townsquare.kit.dependencies import Db, DependsOn, MaybeViewer, SignedIn, Transaction
 from townsquare.kit.identity import Viewer
 from townsquare.kit.problems import Problem, not_found
 from townsquare.kit.text_types import LINE, TEXT
 from townsquare.kit.writes import Write
 from townsquare.services.users.people import Source, person_key, tell_person
+from townsquare.strategies import USER_PROFILE
 
 DisplayName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^(?=[\s\S]*\S)" + LINE[1:])]
 Bio: TypeAlias = Annotated[str, Meta(max_length=2_000, pattern=TEXT)]
@@ -150,10 +152,12 @@ RETURNING {_COLUMNS}
 """
 
 
-@get("/profile/{user_id:str}")
-async def read_profile(user_id: FromPath[str], db: Db, viewer: MaybeViewer) -> Profile:
+@get("/profile/{user_id:str}", opt=cached(USER_PROFILE, "plain"))
+async def read_profile(user_id: FromPath[str], db: Db, viewer: MaybeViewer, depends: DependsOn) -> Profile:
     """Read a person's profile."""
-    return await _find(db, user_id, viewer)
+    found = await _find(db, user_id, viewer)
+    depends.on(f"profile:{found.id}")
+    return found
 
 
 @put("/profile/{user_id:str}")

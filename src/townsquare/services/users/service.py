@@ -23,6 +23,12 @@ from townsquare.services.users import (
     skills,
 )
 
+# By blocks_blocker_since_idx and the primary key of blocks; stops at the first row of each. Mutes change nothing that this
+# service answers to others than their author.
+STANDING: Final = """
+SELECT NOT EXISTS (SELECT FROM blocks WHERE blocker = $1) AND NOT EXISTS (SELECT FROM blocks WHERE blocked = $1)
+"""
+
 DEFINITION: Final = Definition(
     name="users",
     schema=Path(__file__).parent / "schema",
@@ -46,4 +52,5 @@ DEFINITION: Final = Definition(
     jobs=(*accounts.JOBS, *email.JOBS),
     readers=(post_counts.READER,),
     signs_tokens=True,
+    standing=STANDING,
 )

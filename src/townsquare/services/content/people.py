@@ -17,6 +17,7 @@ from townsquare.kit.jobs import enqueue
 from townsquare.kit.outbox import Event, NewEvent, insert_events
 from townsquare.kit.problems import Problem
 from townsquare.kit.readers import Reader
+from townsquare.kit.user_ids import read_user_id
 from townsquare.kit.writes import Write
 
 
@@ -133,12 +134,10 @@ WHERE mutes.version < excluded.version
 
 async def find_person(db: Database, user_id: str, viewer: UUID | None) -> UUID | None:
     """Return whom `{user_id}` (a UUID or `@handle`) names, or None for nobody whom the viewer can see."""
-    if user_id.startswith("@"):
-        row = await db.fetchrow(PERSON_BY_HANDLE, user_id[1:].lower(), viewer)
-    elif (key := _uuid(user_id)) is not None:
-        row = await db.fetchrow(PERSON_BY_ID, key, viewer)
-    else:
+    named = read_user_id(user_id)
+    if named is None:
         return None
+    row = await db.fetchrow(PERSON_BY_ID if isinstance(named, UUID) else PERSON_BY_HANDLE, named, viewer)
     return None if row is None else row["id"]
 
 
@@ -157,13 +156,6 @@ async def ensure_author(write: Write, person: Viewer) -> None:
         await write.execute(ADD_AUTHOR, person.id, person.handle, person.name)
     elif hidden:
         raise Problem("forbidden", "This account has been deleted.")
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 # --- events --------------------------------------------------------------------------------------------------------

@@ -14,9 +14,8 @@ from msgspec import Meta, Struct
 from townsquare.kit.identity import Viewer
 from townsquare.kit.pages import decode_cursor
 from townsquare.kit.problems import not_found
+from townsquare.kit.user_ids import read_user_id
 from townsquare.kit.writes import Write
-
-_UUID_LENGTH = 36
 
 
 class PersonItem(Struct, frozen=True, omit_defaults=True):
@@ -57,14 +56,13 @@ WHERE p.handle = $1
 
 def person_key(user_id: str) -> tuple[UUID | None, str | None]:
     """Read `{user_id}`: the id or the handle, the other is None; raises the 404 for anything else."""
-    if user_id.startswith("@"):
-        return None, user_id[1:].lower()
-    if len(user_id) != _UUID_LENGTH:
-        raise not_found()
-    try:
-        return UUID(user_id), None
-    except ValueError:
-        raise not_found() from None
+    match read_user_id(user_id):
+        case UUID() as by_id:
+            return by_id, None
+        case str() as handle:
+            return None, handle
+        case None:
+            raise not_found()
 
 
 async def find_person(source: Source, user_id: str, viewer: Viewer | None) -> UUID:

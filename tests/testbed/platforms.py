@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -39,14 +39,14 @@ class Platform:
     """One `townsquare` command that serves until it is told to stop."""
 
     def __init__(
-        self, data: Path, *arguments: str, port: int | None = None, user: str | None = None, **settings: object
+        self, data: Path, *arguments: str, port: int | None = None, prefix: Sequence[str] = (), **settings: object
     ) -> None:
         self.data = data
         self.port = free_port() if port is None else port
         self.base = f"http://127.0.0.1:{self.port}"
         self.lines: list[str] = []
         self._arguments = arguments
-        self._user = user
+        self._prefix = prefix
         self._settings = {"rate_limits": "off", **settings, "port": self.port}
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -68,6 +68,7 @@ class Platform:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("TOWNSQUARE_")}
         environment |= {f"TOWNSQUARE_{name.upper()}": str(value) for name, value in self._settings.items()}
         self._process = await asyncio.create_subprocess_exec(
+            *self._prefix,
             sys.executable,
             "-m",
             "townsquare",
@@ -78,7 +79,6 @@ class Platform:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env=environment,
-            user=self._user,
             cwd="/",
         )
         self._reading = asyncio.create_task(self._read(self._process))

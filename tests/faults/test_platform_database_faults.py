@@ -14,7 +14,7 @@ from testbed.reckoning import reckon
 SEED = 20_260_302
 DEADLINE = 1.5
 LONGEST = 5.0
-"""Seconds for any answer: some wait for a connection and then for the database, on a machine that is busy."""
+"""Seconds for any refusal: some wait for a connection and then for the database, on a machine that is busy."""
 
 
 @pytest.fixture(params=[("up",), ("up", "--split")], ids=["one process", "split"], scope="module")
@@ -38,7 +38,7 @@ async def test_every_fault_is_a_503_in_time_and_ends_by_itself(up: Platform) -> 
         assert crowd.cut == 0
         assert {(answer.status, answer.code) for answer in crowd.refused} == {(503, "unavailable")}
         assert all(int(answer.headers["Retry-After"]) >= 1 for answer in crowd.refused)
-        assert crowd.slowest < LONGEST
+        assert crowd.slowest_refusal < LONGEST
         await reckon(up, client, crowd)
 
 

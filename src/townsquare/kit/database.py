@@ -63,7 +63,7 @@ class Database:
         self._idle: list[Connection] = []
         self._busy: dict[Connection, float] = {}
         self._opening = 0
-        self._waiters: deque[asyncio.Future[Connection]] = deque()
+        self._waiters: deque[tuple[asyncio.Future[Connection], float]] = deque()
         self._retry_at = 0.0
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
@@ -178,14 +178,15 @@ class Database:
                 return connection
         return None
 
-    async def _acquire(self) -> Connection:
+    async def _acquire(self, until: float | None = None) -> Connection:
         if self._closed:
             raise DatabaseUnavailable("The database's pool is closed.")
         self._let_one_probe_through()
+        until = time.monotonic() + self.deadline if until is None else until
         if len(self._busy) + self._opening < self.size:
-            return await self._connect()
+            return await self._connect(until)
         waiter: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        self._waiters.append((waiter, until))
         try:
             return await asyncio.wait_for(waiter, self.deadline)
         except BaseException as error:
@@ -208,7 +209,14 @@ class Database:
             raise DatabaseUnavailable("The database cannot be reached.")
         self._retry_at = now + PROBE_SECONDS
 
-    async def _connect(self) -> Connection:
+    def _lend(self, connection: Connection, until: float) -> Connection:
+        """Begin the use of a connection. Whoever had to wait for it gets what is left of the deadline, at least half of it:
+        together that stays below what the gateway waits for an answer.
+        """
+        self._busy[connection] = max(until, time.monotonic() + self.deadline / 2)
+        return connection
+
+    async def _connect(self, until: float) -> Connection:
         self._opening += 1
         try:
             connection = await asyncpg.connect(
@@ -224,8 +232,7 @@ class Database:
         finally:
             self._opening -= 1
         self._retry_at = 0.0
-        self._busy[connection] = time.monotonic() + self.deadline
-        return connection
+        return self._lend(connection, until)
 
     def _release(self, connection: Connection) -> None:
         if self._busy.pop(connection, None) is None:
@@ -234,19 +241,18 @@ class Database:
             self._replace_for_waiter()
             return
         while self._waiters:
-            waiter = self._waiters.popleft()
+            waiter, until = self._waiters.popleft()
             if not waiter.done():
-                self._busy[connection] = time.monotonic() + self.deadline
-                waiter.set_result(connection)
+                waiter.set_result(self._lend(connection, until))
                 return
         self._idle.append(connection)
 
     def _replace_for_waiter(self) -> None:
         """A connection is gone: let the next in line open its own."""
         while self._waiters:
-            waiter = self._waiters.popleft()
+            waiter, until = self._waiters.popleft()
             if not waiter.done():
-                _forward(asyncio.ensure_future(self._acquire()), waiter, self)
+                _forward(asyncio.ensure_future(self._acquire(until)), waiter, self)
                 return
 
     def settle(self, connection: Connection, error: BaseException) -> None:

@@ -11,12 +11,8 @@ from townsquare.kit.pages import decode_cursor, encode_cursor
 from townsquare.kit.problems import Problem
 
 
-@given(st.uuids(), st.integers(-(2**53), 2**53), st.text())
+@given(st.uuids(), st.integers(-(2**31), 2**31 - 1), st.text(st.characters(codec="utf-8", exclude_characters="\0")))
 def test_a_cursor_comes_back_as_it_was(identifier: UUID, number: int, text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return
     cursor = encode_cursor(identifier, number, text)
     assert decode_cursor(cursor, tuple[UUID, int, str]) == (identifier, number, text)
 

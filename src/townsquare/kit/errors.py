@@ -1,5 +1,6 @@
 """Whatever goes wrong in a handler, as a problem; the last resort is a 500 that says nothing and logs everything."""
 
+import re
 from typing import Any, cast
 
 import asyncpg
@@ -14,10 +15,12 @@ from litestar.exceptions import (
 
 from townsquare.kit.database import DatabaseUnavailable
 from townsquare.kit.methods import allow
-from townsquare.kit.problems import Code, FieldError, Problem, not_found, unavailable
+from townsquare.kit.problems import Code, FieldError, Problem, invalid, not_found, unavailable
 
 _BY_STATUS: dict[int, Code] = {400: "malformed_request", 413: "too_large", 415: "unsupported_media_type"}
-_NO_BODY = "'data'"  # what the framework says of a missing body
+# What the framework says of what is missing.
+_NO_BODY = "'data'"
+_MISSING = re.compile(r"Missing required query parameter '(\w+)'")
 _BAD_TEXT = (asyncpg.DataError, UnicodeError, asyncpg.exceptions.UntranslatableCharacterError)
 
 
@@ -60,6 +63,8 @@ def _validation(error: ValidationException) -> Problem:
     errors = [FieldError(_pointer(item), str(item.get("message", ""))) for item in said]
     if any(item.get("source") == "path" for item in said):
         return not_found()
+    if not said and (missing := _MISSING.match(error.detail)) is not None:
+        return invalid(f"?{missing[1]}", "This parameter is needed.")
     if [item.get("message") for item in said] == [_NO_BODY]:
         return Problem("malformed_request", "A JSON body is needed.")
     return Problem("invalid", errors[0].detail if errors else _said(error), errors=errors)
@@ -67,7 +72,7 @@ def _validation(error: ValidationException) -> Problem:
 
 def _pointer(item: dict[str, Any]) -> str:
     key = str(item.get("key", ""))
-    source = str(item.get("source", "body"))
+    source = item.get("source")  # an enum of strings: equal to them, and shown otherwise
     if source in ("query", "header", "cookie"):
         return ("?" if source == "query" else "/") + key
     return "/" + key.replace(".", "/").replace("[", "/").replace("]", "") if key else ""

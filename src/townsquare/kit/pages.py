@@ -6,8 +6,9 @@ the query. A cursor that was not made here is answered with 422.
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
-from typing import Annotated, Generic, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Generic, TypeAlias, TypeVar, cast
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from msgspec import Struct
 
 from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.calls import call_of
-from townsquare.kit.problems import invalid
+from townsquare.kit.problems import Problem, invalid
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,6 +30,8 @@ CursorText: TypeAlias = Annotated[
     str | None, QueryParameter(max_length=400, description="`next_cursor` of the page before.")
 ]
 DEFAULT_LIMIT = 20
+_EARLIEST = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
+_LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
 
 
 class Page(Struct, Generic[T], frozen=True):
@@ -49,9 +52,29 @@ def decode_cursor(cursor: str | None, keys: type[K]) -> K | None:
         return None
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(raw, type=keys)
+        decoded = msgspec.json.decode(raw, type=keys)
     except (binascii.Error, ValueError, msgspec.MsgspecError, RecursionError):
-        raise invalid("?cursor", "This cursor was not made by this list.") from None
+        raise _not_ours() from None
+    if not all(_can_be_asked_for(key) for key in cast("Iterable[object]", decoded)):
+        raise _not_ours()
+    return decoded
+
+
+def _can_be_asked_for(key: object) -> bool:
+    """False for what Python can hold and PostgreSQL cannot be asked for."""
+    match key:
+        case str():
+            return "\0" not in key
+        case int():
+            return -(2**31) <= key < 2**31  # the keys that are numbers are counts
+        case datetime():
+            return key.tzinfo is not None and _EARLIEST < key < _LATEST
+        case _:
+            return True
+
+
+def _not_ours() -> Problem:
+    return invalid("?cursor", "This cursor was not made by this list.")
 
 
 def after_id(cursor: str | None) -> UUID | None:

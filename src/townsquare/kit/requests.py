@@ -23,7 +23,7 @@ from townsquare.kit.problems import Problem
 from townsquare.kit.writes import Write
 
 _JSON = b"application/json"
-_ACCEPTED = (b"application/json", b"application/merge-patch+json", b"multipart/form-data")
+_ACCEPTED = frozenset((b"application/json", b"application/merge-patch+json", b"multipart/form-data"))
 _REVALIDATE = (b"cache-control", b"private, no-cache")
 SLOW_SECONDS = 1.0
 LONG_POLLS = frozenset({"/events"})
@@ -50,6 +50,8 @@ class RequestLayer:
         started = time.perf_counter()
         self._metrics.in_flight += 1
         method = str(scope["method"])
+        if method == "HEAD":  # is answered as GET, of which the server must not know: it counts the bytes it sends
+            scope = cast("HTTPScope", {**scope})
         answer = _Answer()
         try:
             if method in SAFE_METHODS:
@@ -105,6 +107,7 @@ class RequestLayer:
     async def _in_transaction(self, scope: HTTPScope, receive: Receive, answer: "_Answer", write: Write, call: Call) -> None:
         headers = dict(scope["headers"])
         _require_known_type(headers)
+        _require_length(headers, self._context.settings.max_body)
         key = headers.get(b"idempotency-key") if scope["method"] == "POST" else None
         idempotent: IdempotentCall | None = None
         if key is not None:
@@ -214,8 +217,19 @@ def _require_known_type(headers: dict[bytes, bytes]) -> None:
     if headers.get(b"content-length") == b"0":
         return  # some clients name a type also where there is no body
     content_type = headers.get(b"content-type")
-    if content_type is not None and not content_type.lower().startswith(_ACCEPTED):
+    if content_type is not None and content_type.partition(b";")[0].strip().lower() not in _ACCEPTED:
         raise Problem("unsupported_media_type", "Send JSON (`Content-Type: application/json`).")
+
+
+def _require_length(headers: dict[bytes, bytes], most: int) -> None:
+    """Refuse a body by what it says of itself; one that says nothing is counted while it is read."""
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit() or int(length) > most:
+        raise _too_large(most)
+
+
+def _too_large(most: int) -> Problem:
+    return Problem("too_large", f"A body may have {most} bytes.")
 
 
 def _nobody(headers: dict[bytes, bytes]) -> str:
@@ -229,7 +243,7 @@ async def _whole_body(receive: Receive, most: int) -> bytes:
         message = cast("dict[str, Any]", await receive())
         body += message.get("body", b"")
         if len(body) > most:
-            raise Problem("too_large", f"A body may have {most} bytes.")
+            raise _too_large(most)
         if not message.get("more_body", False):
             return bytes(body)
 

@@ -8,71 +8,33 @@ kept stays kept, but nothing is served as fresh until contact is back.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from townsquare.cache.entries import Entry
+from townsquare.cache.events import Begun, EntryEvicted, EntryInvalidated, Event, ServedStale, TouchLost, TouchRegained
+from townsquare.cache.fills import Filler, Flight, Flights, Moment
 from townsquare.cache.ledger import Ledger
+from townsquare.cache.outcomes import Change, Fill, Filled, FillFailed, Outcome, Result, Wanted
 from townsquare.cache.second_level import SecondLevel
 from townsquare.cache.snapshots import NOTHING_SEEN, Snapshot
-from townsquare.cache.statistics import Counts, Statistics
-from townsquare.cache.store import Store
+from townsquare.cache.statistics import Statistics
+from townsquare.cache.store import Removal, Store
 from townsquare.cache.strategies import Strategy
+from townsquare.cache.tracing import NoTracer, Tracer
+
+__all__ = ["Cache", "Change", "Fill", "FillFailed", "Filled", "Outcome", "Result"]
 
 DEFAULT_CAPACITY: Final = 64 << 20
-
-Result = Literal["hit", "hit_shared", "stale", "miss", "joined", "bypass"]
-
-
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """What a fill brought. `size` is in bytes; with `keep` false (an error, say) it is answered and forgotten.
-
-    `failed` says that the origin itself failed: a stale entry is then the better answer.
-    """
-
-    value: object
-    size: int
-    tags: frozenset[str]
-    watched: frozenset[str] | None = None
-    keep: bool = True
-    failed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A value, how it was come by, and the entry that holds it (None when it was not kept)."""
-
-    value: object
-    result: Result
-    entry: Entry | None
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A committed transaction's effect: `xid` changed all of `tags`."""
-
-    xid: int
-    tags: Sequence[str]
-
-
-Fill = Callable[[], Awaitable[Filled]]
-Flight = asyncio.Task[Outcome]
-
-
-class FillFailed(Exception):
-    """The origin failed; `value` is what it answered (a problem, say), if anything."""
-
-    def __init__(self, value: object) -> None:
-        super().__init__("the origin failed")
-        self.value = value
+MOST_OWN: Final = 10_000
+"""Own transactions that no look has seen yet; those on top are not taken for known."""
 
 
 class Cache:
     """Keeps values of one source of truth. `watched` are families of tags that entries may watch without an index.
 
-    `clock` is monotonic, in seconds. `second` is shared by processes and never needed.
+    `clock` is monotonic, in seconds; `chance` returns numbers from 0 to 1 for the jitter. `second` is shared by processes
+    and never needed. `tracer` is OpenTelemetry's, if anybody wants spans.
     """
 
     def __init__(
@@ -82,50 +44,35 @@ class Cache:
         watched: Iterable[str] = (),
         second: SecondLevel | None = None,
         clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+        tracer: Tracer | None = None,
     ) -> None:
         self.ledger = Ledger(watched)
-        self.store = Store(capacity, self.ledger)
+        self.store = Store(capacity, self.ledger, self._removed)
         self.statistics = Statistics()
         self.snapshot = NOTHING_SEEN
         """What the last look had seen: no entry that is filled from now on is older."""
         self.trusted_until = float("-inf")
         """Until then every change that anybody may rely on is known."""
-        self.on_change: list[Callable[[Sequence[str]], None]] = []
-        """Called with the tags of each change, after their entries are gone."""
-        self._second = second
+        self.listeners: list[Callable[[Event], None]] = []
+        """Told of what happens; see `events.py`."""
         self._clock = clock
-        self._flights: dict[str, Flight] = {}
-
-    # --- what has changed ----------------------------------------------------------------------------------------
-
-    def begin(self, snapshot: Snapshot, known_from: int) -> None:
-        """Begin to follow the source, or begin anew: all changes from `known_from` on will be told, or were before this."""
-        self.store.clear()
-        self.ledger.begin(known_from)
-        self.snapshot = snapshot
-
-    def changed(self, change: Change) -> None:
-        """Take note of a commit: whatever has not seen it is gone when this returns."""
-        counts = self.statistics
-        for tag in change.tags:
-            for entry in self.store.invalidate(tag, change.xid):
-                counts.of(entry.strategy.name).invalidated += 1
-        for tell in self.on_change:
-            tell(change.tags)
-
-    def looked(self, snapshot: Snapshot, changes: Iterable[Change], trusted_until: float) -> None:
-        """Take in a look at the source: `changes` are all that `snapshot` sees and the one before did not.
-
-        `trusted_until` is counted from before the look was sent, on this cache's clock.
-        """
-        for change in changes:
-            self.changed(change)
-        self.snapshot = snapshot
-        self.trusted_until = trusted_until
-
-    def distrust(self) -> None:
-        """Serve nothing as fresh until the next look."""
-        self.trusted_until = float("-inf")
+        self._flights = Flights()
+        self._filler = Filler(
+            self.store,
+            self.statistics,
+            second,
+            clock=clock,
+            chance=chance,
+            tracer=tracer or NoTracer(),
+            moment=self._moment,
+            trusted=lambda: self.trusted,
+            tell=self._tell,
+        )
+        self._source = 0
+        self._own: set[int] = set()
+        self._in_touch = False
+        self._cause: tuple[str | None, int | None] = (None, None)
 
     @property
     def now(self) -> float:
@@ -136,6 +83,66 @@ class Cache:
     def trusted(self) -> bool:
         """True while contact with the source is known to be good."""
         return self._clock() < self.trusted_until
+
+    # --- what has changed ----------------------------------------------------------------------------------------
+
+    def begin(self, snapshot: Snapshot, known_from: int) -> None:
+        """Begin to follow the source, or begin anew: all changes from `known_from` on will be told, or were before this.
+
+        Nothing is trusted until the first look, and nothing is kept whose fill began before.
+        """
+        self._source += 1
+        self.store.clear()
+        self.ledger.begin(snapshot, known_from)
+        self.snapshot = snapshot
+        self._own.clear()
+        self.distrust()
+        self._tell(Begun())
+
+    def changed(self, change: Change) -> None:
+        """Take note of this process's own commit: whatever has not seen it is gone when this returns."""
+        if len(self._own) < MOST_OWN:
+            self._own.add(change.xid)
+        self._apply(change)
+
+    def looked(self, snapshot: Snapshot, changes: Iterable[Change], trusted_until: float) -> None:
+        """Take in a look at the source: `changes` are all that `snapshot` sees and the one before did not.
+
+        `trusted_until` is counted from before the look was sent, on this cache's clock.
+        """
+        for change in changes:
+            self._apply(change)
+        self.snapshot = self.ledger.seen = snapshot
+        self._own = {xid for xid in self._own if not snapshot.sees(xid)}
+        self.trusted_until = trusted_until
+        if not self._in_touch and self.trusted:
+            self._in_touch = True
+            self._tell(TouchRegained())
+
+    def knows(self, xid: int) -> bool:
+        """True when whatever transaction `xid` changed is known here: who must see it can be served from what is kept."""
+        return self.snapshot.sees(xid) or xid in self._own
+
+    def distrust(self) -> None:
+        """Serve nothing as fresh until the next look."""
+        self.trusted_until = float("-inf")
+
+    def clear(self) -> None:
+        """Drop what this process keeps. (A change of the tag `EVERYTHING` does it everywhere, shared entries included.)"""
+        self.store.clear()
+
+    async def close(self) -> None:
+        """End the fills that are under way."""
+        await self._flights.close()
+
+    def _moment(self) -> Moment:
+        return Moment(self._source, self.snapshot, self.ledger.position)
+
+    def _apply(self, change: Change) -> None:
+        for tag in change.tags:
+            self._cause = tag, change.xid
+            self.store.invalidate(tag, change.xid)
+        self._cause = None, None
 
     # --- asking --------------------------------------------------------------------------------------------------
 
@@ -157,153 +164,102 @@ class Cache:
         Raises FillFailed, TimeoutError and whatever else `fill` raises.
         """
         counts = self.statistics.of(strategy.name)
-        kept = self._usable(key)
-        flight = self._flights.get(key)
         now = self._clock()
+        kept = self.store.find(key)
+        if kept is not None and now >= kept.usable_until:
+            kept = None
+        wanted = Wanted(key, strategy, fill, refresh=kept is not None)
+        flight = self._flights.of(key)
         if kept is not None and now < kept.fresh_until and now < self.trusted_until:
-            if flight is None and now >= kept.look_again_at:
-                self._take_off(key, strategy, fill, counts)  # asked for near its end: refreshed before it
+            if now >= kept.look_again_at and flight is None:
+                self._refresh(kept, now, wanted)
             counts.hit += 1
             return Outcome(kept.value, "hit", kept)
+        self._notice_lost_touch(now)
         joined = flight is not None
-        if flight is None:
-            flight = self._take_off(key, strategy, fill, counts)
-        if kept is not None:
-            return await self._rather_stale(kept, flight, strategy, counts, if_failed=stale_if_failed)
-        if not joined:
-            return await _landed(flight)
-        return await self._join(flight, key, strategy, fill, counts)
+        flight = flight or self._take_off(wanted)
+        if kept is None:
+            outcome = await self._landed(flight, wanted, joined=joined)
+        else:
+            outcome = await self._rather_stale(kept, flight, wanted, joined=joined, if_failed=stale_if_failed)
+        counts.count(outcome.result)
+        return outcome
 
     async def bypass(self, strategy: Strategy, fill: Fill) -> Outcome:
         """Ask the origin without a look at what is kept, for a caller who must see what may not be known here yet."""
         self.statistics.of(strategy.name).bypass += 1
-        filled = await fill()
+        async with asyncio.timeout(strategy.hard_deadline):
+            filled = await fill()
         if filled.failed:
             raise FillFailed(filled.value)
         return Outcome(filled.value, "bypass", None)
 
-    async def _join(self, flight: Flight, key: str, strategy: Strategy, fill: Fill, counts: Counts) -> Outcome:
-        """Wait for a fill that began before we came. It may have read before a write that we know to be done, so its answer
-        is ours only if it was kept; else one that begins now is right for all who wait."""
+    async def _landed(self, flight: Flight, wanted: Wanted, *, joined: bool) -> Outcome:
+        """Wait for a fill; it goes on when the caller leaves.
+
+        One that we joined began before we came. It may have read before a write that we know to be done, or long ago, so
+        its answer is ours only where an entry of the same age would be; else one that begins now is right for all who wait.
+        """
+        source = self._source
         await asyncio.wait([flight])
-        if not flight.cancelled() and flight.exception() is None and flight.result().entry is not None:
-            counts.joined += 1
-            return Outcome(flight.result().value, "joined", flight.result().entry)
-        following = self._flights.get(key)
+        if not joined:
+            return flight.result()
+        if self.trusted and source == self._source and not flight.cancelled() and flight.exception() is None:
+            outcome = flight.result()
+            if outcome.entry is not None and self.store.right(outcome.entry):
+                return Outcome(outcome.value, "joined", outcome.entry)
+        following = self._flights.of(wanted.key)
         if following is None:
-            return await _landed(self._take_off(key, strategy, fill, counts))
-        outcome = await _landed(following)
-        counts.joined += 1
+            return await self._landed(self._take_off(wanted), wanted, joined=False)
+        outcome = await self._landed(following, wanted, joined=False)
         return Outcome(outcome.value, "joined", outcome.entry)
 
-    async def _rather_stale(
-        self, kept: Entry, flight: Flight, strategy: Strategy, counts: Counts, *, if_failed: bool
-    ) -> Outcome:
+    async def _rather_stale(self, kept: Entry, flight: Flight, wanted: Wanted, *, joined: bool, if_failed: bool) -> Outcome:
         """Prefer the fill, but not for long: what has outlived its lifetime unchanged is still right.
 
         Out of contact nobody knows that, so then only a failure of the origin makes the old answer the better one.
         """
-        await asyncio.wait([flight], timeout=strategy.soft_deadline if self.trusted else None)
-        if flight.done() and not flight.cancelled() and flight.exception() is None:
-            return flight.result()
-        if self.store.holds(kept) and (if_failed or not flight.done()):
-            counts.stale += 1
-            return Outcome(kept.value, "stale", kept)
-        return await _landed(flight)
-
-    def _usable(self, key: str) -> Entry | None:
-        entry = self.store.find(key)
-        if entry is None or entry.usable_until <= self._clock():
-            return None
-        return entry
-
-    # --- filling -------------------------------------------------------------------------------------------------
-
-    def _take_off(self, key: str, strategy: Strategy, fill: Fill, counts: Counts) -> Flight:
-        """Begin a fill, in a task of its own: it goes on when the caller who began it leaves."""
-        flight = asyncio.create_task(self._fly(key, strategy, fill, counts), name=f"fill {strategy.name}")
-        self._flights[key] = flight
-        flight.add_done_callback(lambda done: self._landing(key, done))
-        return flight
-
-    def _landing(self, key: str, flight: Flight) -> None:
-        if self._flights.get(key) is flight:
-            del self._flights[key]
-        if not flight.cancelled():
-            flight.exception()  # looked at, so that a failure nobody waits for is not reported as forgotten
-
-    async def _fly(self, key: str, strategy: Strategy, fill: Fill, counts: Counts) -> Outcome:
-        # Taken before the first query: what is read from here on is at least as new.
-        snapshot, position = self.snapshot, self.ledger.position
-        if self._second is not None and strategy.shared:
-            found = await self._from_second(self._second, key, strategy, counts)
-            if found is not None:
-                return found
+        patience = asyncio.timeout(wanted.strategy.soft_deadline if self.trusted else None)
         try:
-            async with asyncio.timeout(strategy.hard_deadline):
-                filled = await fill()
-        except BaseException:
-            counts.failed += 1
-            raise
-        if filled.failed:
-            counts.failed += 1
-            raise FillFailed(filled.value)
-        counts.miss += 1
-        if not filled.keep:
-            return Outcome(filled.value, "miss", None)
-        entry = self._entry(key, strategy, counts, filled, snapshot, position)
-        if not self.store.add(entry):
-            counts.refused += 1
-            return Outcome(filled.value, "miss", None)
-        if self._second is not None and strategy.shared:
-            self._second.put(entry)
-        return Outcome(filled.value, "miss", entry)
+            async with patience:
+                return await self._landed(flight, wanted, joined=joined)
+        except Exception:
+            slow = patience.expired()
+            usable = self._clock() < kept.usable_until and self.store.holds(kept)
+            if usable and (self.trusted if slow else if_failed):
+                self._tell(ServedStale(wanted.strategy.name, wanted.key, "slow" if slow else "failed"))
+                return Outcome(kept.value, "stale", kept)
+            if not slow:
+                raise
+        return await self._landed(flight, wanted, joined=joined)
 
-    def _entry(
-        self, key: str, strategy: Strategy, counts: Counts, filled: Filled, snapshot: Snapshot, position: int
-    ) -> Entry:
-        return Entry(
-            key,
-            filled.value,
-            filled.size,
-            strategy,
-            snapshot,
-            filled.tags,
-            watched=filled.watched,
-            checked=position,
-            counts=counts,
-            created=self._clock(),
-            lifetime=strategy.lifetime * (1 - random.random() * strategy.jitter),  # noqa: S311  (no secret)
-        )
+    def _take_off(self, wanted: Wanted) -> Flight:
+        return self._flights.take_off(wanted.key, self._filler.fill(wanted))
 
-    async def _from_second(self, second: SecondLevel, key: str, strategy: Strategy, counts: Counts) -> Outcome | None:
-        shared = await second.get(key)
-        now = self._clock()
-        if shared is None or shared.fresh_for <= 0 or not self.trusted:
-            return None
-        tags = shared.tags if shared.watched is None else shared.tags | shared.watched
-        if not self.ledger.admits(tags, shared.snapshot):
-            return None
-        entry = Entry(
-            key,
-            shared.value,
-            shared.size,
-            strategy,
-            shared.snapshot,
-            shared.tags,
-            watched=shared.watched,
-            checked=self.ledger.position,
-            counts=counts,
-            created=now,
-            lifetime=min(shared.fresh_for, strategy.lifetime),
-        )
-        if not self.store.add(entry):
-            return None
-        counts.hit_shared += 1
-        return Outcome(shared.value, "hit_shared", entry)
+    def _refresh(self, kept: Entry, now: float, wanted: Wanted) -> None:
+        """Fill anew what was asked for near its end; if that fails, the next attempt waits for half of what is left."""
+        kept.look_again_at = now + (kept.fresh_until - now) / 2
 
+        def landed(flight: Flight) -> None:
+            if not flight.cancelled() and flight.exception() is None:
+                kept.counts.refreshed += 1
 
-async def _landed(flight: Flight) -> Outcome:
-    """Wait for a fill without ending it when the caller leaves."""
-    await asyncio.wait([flight])
-    return flight.result()
+        self._take_off(wanted).add_done_callback(landed)
+
+    # --- telling -------------------------------------------------------------------------------------------------
+
+    def _removed(self, entry: Entry, why: Removal) -> None:
+        if why == "changed":
+            entry.counts.invalidated += 1
+            self._tell(EntryInvalidated(entry.strategy.name, entry.key, *self._cause))
+        elif why == "evicted":
+            self._tell(EntryEvicted(entry.strategy.name, entry.key))
+
+    def _notice_lost_touch(self, now: float) -> None:
+        if self._in_touch and now >= self.trusted_until:
+            self._in_touch = False
+            self._tell(TouchLost())
+
+    def _tell(self, event: Event) -> None:
+        for listener in self.listeners:
+            listener(event)

@@ -14,17 +14,23 @@ class Counts:
     stale: int = 0
     """Served in the grace, while a newer one is fetched or because the origin failed."""
     miss: int = 0
-    """Filled from the origin."""
+    """Answered by a fill of one's own."""
     joined: int = 0
     """Answered by a fill that somebody else had begun."""
     bypass: int = 0
     """Sent to the origin without a look: the caller must see a write that is not known here yet, or contact is lost."""
     refused: int = 0
     """Filled, but not kept: something had changed meanwhile."""
+    refreshed: int = 0
+    """Filled in the background, before anybody had to wait for it."""
     failed: int = 0
     """The origin failed."""
     invalidated: int = 0
     """Entries removed because what they depend on changed."""
+
+    def count(self, result: str) -> None:
+        """Count an outcome by its name."""
+        setattr(self, result, getattr(self, result) + 1)
 
     def as_dict(self) -> dict[str, int]:
         """Return the counts by name."""

@@ -4,30 +4,46 @@ Which entry goes when the room is used up is decided by S3-FIFO (Yang, Zhang, Qi
 need for cache eviction", SOSP 2023): newcomers wait in a small queue, only what is asked for again there enters the main
 one, and what was thrown out too early is remembered and enters it at once. So a scan over many keys that nobody asks for
 again passes through a tenth of the room and leaves the rest alone. A hit costs one addition.
+
+Two things that the paper has no word for, because its objects never change: a new version takes the place of the old one in
+its queue, and what was asked for often and then invalidated is remembered like what was thrown out too early.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, Literal
 
 from townsquare.cache.entries import Entry
-from townsquare.cache.ledger import Ledger
+from townsquare.cache.ledger import EVERYTHING, Ledger
+from townsquare.cache.tags import TagIndex
 
 SMALL_SHARE: Final = 0.1
+LARGEST_SHARE: Final = 0.25
+"""Of the capacity: what is larger is not kept, or it would throw out everything else."""
 MOST_HITS: Final = 3
 """The paper's two bits."""
+FEWEST_GHOSTS: Final = 100
+
+Removal = Literal["changed", "replaced", "evicted", "cleared"]
+"""Why an entry went."""
 
 
 class Store:
-    """Entries within `capacity` bytes, checked against `ledger` when they come in."""
+    """Entries within `capacity` bytes, checked against `ledger` when they come in.
 
-    def __init__(self, capacity: int, ledger: Ledger) -> None:
+    `removed` is told of each entry that has gone, and why; it must not touch the store.
+    """
+
+    def __init__(
+        self, capacity: int, ledger: Ledger, removed: Callable[[Entry, Removal], None] = lambda _, __: None
+    ) -> None:
         self.capacity = capacity
         self.ledger = ledger
         self.bytes = 0
         self.evictions = 0
+        self._removed = removed
         self._entries: dict[str, Entry] = {}
-        self._tagged: dict[str, set[Entry]] = {}
+        self._tagged = TagIndex()
         self._small: OrderedDict[str, Entry] = OrderedDict()
         self._main: OrderedDict[str, Entry] = OrderedDict()
         self._small_bytes = 0
@@ -53,59 +69,65 @@ class Store:
         """True while `entry` itself is still the one under its key, and is still right."""
         return self._entries.get(entry.key) is entry and (entry.watched is None or self._unchanged(entry))
 
+    def right(self, entry: Entry) -> bool:
+        """True while nothing is known that `entry` has not seen, whether it is kept or not."""
+        ledger = self.ledger
+        return ledger.admits(entry.tags, entry.snapshot) and (
+            entry.watched is None or not ledger.changed_since(entry.checked, entry.watched, entry.snapshot)
+        )
+
     def add(self, entry: Entry) -> bool:
         """Keep an entry, in the place of the one under its key; False when it is not right any more, or too large."""
-        ledger = self.ledger
-        if entry.size > self.capacity // 4 or not ledger.admits(entry.tags, entry.snapshot):
+        if entry.size > self.capacity * LARGEST_SHARE or not self.right(entry):
             return False
-        if entry.watched is not None and ledger.changed_since(entry.checked, entry.watched, entry.snapshot):
-            return False
-        self.remove(entry.key)
+        former = self._entries.get(entry.key)
         self._entries[entry.key] = entry
-        for tag in entry.tags:
-            self._tagged.setdefault(tag, set()).add(entry)
+        self._tagged.add(entry)
         self.bytes += entry.size
-        if self._ghosts.pop(entry.key, self) is None:
+        if former is not None:
+            self._succeed(former, entry)
+        elif entry.key in self._ghosts:
+            del self._ghosts[entry.key]
             self._enter_main(entry)
         else:
             self._small[entry.key] = entry
             self._small_bytes += entry.size
-        while self.bytes > self.capacity:
-            self._evict()
-        return entry.key in self._entries
+        self._make_room()
+        return self._entries.get(entry.key) is entry
+
+    def grown(self, entry: Entry, more: int) -> None:
+        """Say that an entry's value has come to take `more` bytes, wherever it is."""
+        entry.size += more
+        if self._entries.get(entry.key) is entry:
+            self.bytes += more
+            if not entry.in_main:
+                self._small_bytes += more
+            self._make_room()
 
     def invalidate(self, tag: str, xid: int) -> list[Entry]:
         """Record that transaction `xid` changed `tag`; remove and return the entries that have not seen it."""
         self.ledger.record(tag, xid)
-        unseen = [entry for entry in self._tagged.get(tag, ()) if not entry.snapshot.sees(xid)]
+        tagged = self._entries.values() if tag == EVERYTHING else self._tagged.holders(tag)
+        unseen = [entry for entry in tagged if not entry.snapshot.sees(xid)]
         for entry in unseen:
-            self.remove(entry.key)
+            self._remove_changed(entry)
         return unseen
 
     def remove(self, key: str) -> bool:
         """Remove the entry under `key`, and whatever leads to it."""
-        entry = self._entries.pop(key, None)
+        entry = self._entries.get(key)
         if entry is None:
             return False
-        queue = self._main if entry.in_main else self._small
-        del queue[key]
-        if not entry.in_main:
-            self._small_bytes -= entry.size
-        self._forget(entry)
+        self._remove(entry, "cleared")
         return True
-
-    def purge(self, tag: str) -> int:
-        """Remove all entries with `tag`, whatever they have seen; returns how many."""
-        entries = list(self._tagged.get(tag, ()))
-        for entry in entries:
-            self.remove(entry.key)
-        return len(entries)
 
     def clear(self) -> None:
         """Remove everything."""
-        for key in list(self._entries):
-            self.remove(key)
+        for entry in self:
+            self._remove(entry, "cleared")
         self._ghosts.clear()
+
+    # --- removing ------------------------------------------------------------------------------------------------
 
     def _unchanged(self, entry: Entry) -> bool:
         ledger = self.ledger
@@ -113,15 +135,53 @@ class Store:
             return True
         assert entry.watched is not None  # noqa: S101  (the callers look)
         if ledger.changed_since(entry.checked, entry.watched, entry.snapshot):
-            self.remove(entry.key)
+            self._remove_changed(entry)
             return False
         entry.checked = ledger.position
         return True
+
+    def _remove_changed(self, entry: Entry) -> None:
+        if entry.in_main or entry.hits > 1:
+            self._remember_ghost(entry.key)
+        self._remove(entry, "changed")
+
+    def _remove(self, entry: Entry, why: Removal) -> None:
+        if entry.in_main:
+            del self._main[entry.key]
+        else:
+            del self._small[entry.key]
+            self._small_bytes -= entry.size
+        self._forget(entry, why)
+
+    def _forget(self, entry: Entry, why: Removal) -> None:
+        if self._entries.get(entry.key) is entry:
+            del self._entries[entry.key]
+        self.bytes -= entry.size
+        self._tagged.discard(entry)
+        for forget in entry.on_removal:
+            forget()
+        self._removed(entry, why)
+
+    # --- S3-FIFO -------------------------------------------------------------------------------------------------
+
+    def _succeed(self, former: Entry, entry: Entry) -> None:
+        """Put a new version in the old one's place, with its merits."""
+        entry.in_main, entry.hits = former.in_main, former.hits
+        if entry.in_main:
+            self._main[entry.key] = entry
+        else:
+            self._small[entry.key] = entry
+            self._small_bytes += entry.size - former.size
+        self._forget(former, "replaced")
 
     def _enter_main(self, entry: Entry) -> None:
         entry.in_main = True
         entry.hits = 0
         self._main[entry.key] = entry
+
+    def _make_room(self) -> None:
+        while self.bytes > self.capacity:
+            self._evict()
 
     def _evict(self) -> None:
         """Take one step: throw an entry out, or move one on."""
@@ -138,21 +198,10 @@ class Store:
                 entry.hits -= 1
                 self._main[key] = entry
                 return
-        del self._entries[key]
         self.evictions += 1
-        self._forget(entry)
+        self._forget(entry, "evicted")
 
     def _remember_ghost(self, key: str) -> None:
         self._ghosts[key] = None
-        if len(self._ghosts) > max(len(self._main), 100):
+        while len(self._ghosts) > max(len(self._main), FEWEST_GHOSTS):
             self._ghosts.popitem(last=False)
-
-    def _forget(self, entry: Entry) -> None:
-        self.bytes -= entry.size
-        for tag in entry.tags:
-            tagged = self._tagged[tag]
-            tagged.discard(entry)
-            if not tagged:
-                del self._tagged[tag]
-        for forget in entry.on_removal:
-            forget()

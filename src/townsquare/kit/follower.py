@@ -1,9 +1,7 @@
 """Follows this service's own outbox, so that the process's cache knows what has changed, whoever changed it.
 
-A look is one statement: the snapshot, and the rows that it sees and the one before did not. Transactions may commit in any
-order, late or early; each row is told once. A notification after a commit makes the next look come at once; without
-any, looks come on their own, and the cache trusts itself for a second from the moment a look was sent. A look that fails
-changes nothing, and the trust runs out by itself.
+A notification after a commit makes the next look come at once; without any, looks come on their own. What a look means, and
+for how long the cache may trust itself after it, is said in `cache/contact.py`.
 """
 
 import asyncio
@@ -14,108 +12,160 @@ from typing import Final
 import asyncpg
 
 from townsquare.cache.cache import Cache, Change
-from townsquare.cache.snapshots import NOTHING_SEEN, Snapshot
+from townsquare.cache.contact import Beginning, Contact, Look, SourceReplaced
+from townsquare.cache.snapshots import Snapshot
 from townsquare.kit.database import Database, DatabaseUnavailable
 from townsquare.kit.logs import get_logger
 from townsquare.kit.outbox import Outbox
 
 LOOK_SECONDS: Final = 0.4
-TRUST_SECONDS: Final = 1.0
+"""The longest pause between looks: less than half of the trust that one gives, so that one may be lost."""
+LOOK_DEADLINE: Final = 2.0
+BEGIN_DEADLINE: Final = 30.0
+"""The first look reads the history."""
 GATHER_SECONDS: Final = 0.001
+"""A burst of commits is one look."""
+SHARE_OF_TIME: Final = 5
+"""Looks take at most one part in so many of the time, however fast commits come."""
+LONGEST_GATHERING: Final = 0.1
 HISTORY: Final = "40 minutes"
 """Older than the longest lifetime: what a second level may still hold can be checked against it."""
 MOST_HISTORY: Final = 50_000
 """Rows of history that are read at most; older entries of a second level are then refused."""
 
-# Served by outbox_xid_id_idx: the rows since the oldest transaction that was running at the look before.
-LOOK: Final = """
-SELECT pg_current_snapshot()::text AS snapshot, seen.xid, seen.tags
-FROM (SELECT $1::text::pg_snapshot AS before) AS look
-LEFT JOIN LATERAL (
-    SELECT xid::text AS xid, tags
-    FROM outbox
-    WHERE xid >= pg_snapshot_xmin(look.before)
-      AND NOT pg_visible_in_snapshot(xid, look.before)
-      AND tags <> '{}'
-) AS seen ON true
+# In memory, so that every look can afford it: one changes when the server is started, and so also after a failover or a
+# restore; the other when it has recovered from a crash (statistics do not survive one). After each of these, transaction
+# numbers that a snapshot took for ended may be given out again: an aborted transaction's, whose last trace was not yet on
+# disk, or all that came after the copy was taken.
+INCARNATION: Final = """
+SELECT extract(epoch FROM pg_postmaster_start_time()) || '/' || coalesce(extract(epoch FROM stats_reset)::text, '')
+FROM pg_stat_archiver
 """
 
-# Where to begin: served by outbox_created_at_idx for the age, by outbox_xid_id_idx backwards for the number. A
-# transaction that still runs may be older than both, and what it will commit must not be taken for known.
-BEGIN: Final = f"""
-SELECT least(
-    pg_snapshot_xmin(pg_current_snapshot()),
-    greatest(
-        (SELECT min(xid) FROM outbox WHERE created_at > now() - interval '{HISTORY}'),
-        (SELECT xid FROM outbox ORDER BY xid DESC OFFSET {MOST_HISTORY} LIMIT 1)
-    )
-)::text
+# The rows that have come to be visible since snapshot $1:$2:$3: of transactions that began later, and of those that were
+# running then. Served by outbox_xid_id_idx twice; reads what it returns, however long a transaction stays open.
+LOOK: Final = f"""
+SELECT pg_current_snapshot()::text AS snapshot, ({INCARNATION}) AS incarnation, told.xid, told.tags
+FROM (SELECT) AS moment
+LEFT JOIN (
+    SELECT xid::text AS xid, tags
+    FROM outbox
+    WHERE xid >= $1::text::xid8 AND tags <> '{{}}'
+    UNION ALL
+    SELECT xid::text AS xid, tags
+    FROM outbox
+    WHERE xid = ANY ($2::text[]::xid8[]) AND tags <> '{{}}'
+) AS told ON true
 """
 
 # The system identifier is given at initdb; the timeline grows with each restore and failover.
-IDENTITY: Final = """
-SELECT (SELECT system_identifier FROM pg_control_system()) || '.' || (SELECT timeline_id FROM pg_control_checkpoint())
+#
+# Where to begin: served by outbox_created_at_idx for the age, by outbox_xid_id_idx backwards for the number. A
+# transaction that still runs may be older than both, and what it will commit must not be taken for known.
+BEGIN: Final = f"""
+SELECT
+    (SELECT system_identifier FROM pg_control_system()) AS system,
+    (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline,
+    ({INCARNATION}) AS incarnation,
+    least(
+        pg_snapshot_xmin(pg_current_snapshot()),
+        greatest(
+            (SELECT min(xid) FROM outbox WHERE created_at > now() - interval '{HISTORY}'),
+            (SELECT xid FROM outbox ORDER BY xid DESC OFFSET {MOST_HISTORY} LIMIT 1)
+        )
+    )::text AS known_from
 """
+
+
+class OutboxSource:
+    """A service's outbox as a cache follows it, on a connection of its own.
+
+    When all others are busy, or wait for locks, the cache must not lose touch: every read would then become one more
+    query, and the database would never recover.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = Database(
+            database.dsn, size=1, pooler=database.pooler, deadline=LOOK_DEADLINE, name=f"{database.name}-follower"
+        )
+        self._begun = False
+
+    async def begin(self) -> Beginning:
+        """Find out which database it is, and how far back its changes are still told."""
+        self._begun = True
+        async with asyncio.timeout(BEGIN_DEADLINE):
+            row = await self._database.fetchrow(BEGIN)
+        assert row is not None  # noqa: S101  (it has no FROM)
+        identity = f"{row['system']}.{row['timeline']}.{row['incarnation']}"
+        return Beginning(identity, row["incarnation"], int(row["known_from"]))
+
+    async def look(self, before: Snapshot) -> Look:
+        """Return what has come to be visible since `before`."""
+        deadline, self._begun = BEGIN_DEADLINE if self._begun else LOOK_DEADLINE, False
+        async with asyncio.timeout(deadline):
+            rows = await self._database.fetch(LOOK, str(before.xmax), [str(xid) for xid in before.active])
+        changes = [Change(int(row["xid"]), row["tags"]) for row in rows if row["xid"] is not None]
+        return Look(rows[0]["incarnation"], Snapshot.parse(rows[0]["snapshot"]), changes)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._database.close()
 
 
 class Follower:
     """Tells `cache` what changed in `database`, for as long as the process lives.
 
-    `identified` is told which database it is (its identifier and timeline) whenever that is found out anew: after a
-    restore, transaction ids may be used a second time, and what was kept under the old name must not be found.
+    `identified` is told which database it is whenever that is found out anew: after a restore, transaction ids may be
+    used a second time, and what was shared under the old name must not be found.
     """
 
     def __init__(
         self, cache: Cache, database: Database, outbox: Outbox, identified: Callable[[str], None] = lambda _: None
     ) -> None:
-        self.looks = 0
-        self._cache = cache
-        self._database = database
+        self._source = OutboxSource(database)
+        self._contact = Contact(cache, self._source, identified)
         self._outbox = outbox
-        self._identified = identified
-        self._identity = ""
-        self._in_touch = False
-        self._before = NOTHING_SEEN
+        self._in_touch = True
         self._log = get_logger("follower")
 
+    @property
+    def looks(self) -> int:
+        """How many looks have succeeded."""
+        return self._contact.looks
+
     async def run(self) -> None:
-        """Look until cancelled: at each wake-up, and by itself."""
-        while True:
-            await self.look()
-            await self._outbox.wait(LOOK_SECONDS)
-            await asyncio.sleep(GATHER_SECONDS)  # a burst of commits is one look
+        """Look until cancelled: at each commit, and by itself."""
+        with self._outbox.waking() as woken:
+            try:
+                while True:
+                    woken.clear()
+                    began = time.monotonic()
+                    await self.look()
+                    took = time.monotonic() - began
+                    await _wait(woken, LOOK_SECONDS)
+                    await asyncio.sleep(min(max(GATHER_SECONDS, took * (SHARE_OF_TIME - 1)), LONGEST_GATHERING))
+            finally:
+                await self._source.close()
 
     async def look(self) -> None:
         """Look once; a failure is noted and changes nothing."""
         try:
-            if not self._in_touch:
-                await self._begin()
-            await self._look()
-            self._in_touch = True
-        except (DatabaseUnavailable, asyncpg.PostgresError, TimeoutError) as error:
+            await self._contact.look()
+        except (DatabaseUnavailable, asyncpg.PostgresError, SourceReplaced, TimeoutError) as error:
             if self._in_touch:
                 self._log.warning("the cache has lost touch", error_type=type(error).__name__)
             self._in_touch = False
+        except Exception as error:  # whatever it was: without looks nothing is answered from the cache ever again
+            self._log.error("a look at the outbox failed", exc_info=error)
+            self._in_touch = False
+        else:
+            if not self._in_touch:
+                self._log.info("the cache is in touch again")
+            self._in_touch = True
 
-    async def _begin(self) -> None:
-        """Find out where we are; what was known before stays known unless the database is another one."""
-        identity = str(await self._database.fetchval(IDENTITY))
-        if identity == self._identity:
-            return
-        known_from = int(str(await self._database.fetchval(BEGIN)))
-        self._before = Snapshot(known_from, known_from)
-        self._cache.begin(self._before, known_from)
-        self._identity = identity
-        self._identified(identity)
 
-    async def _look(self) -> None:
-        sent = time.monotonic()
-        rows = await self._database.fetch(LOOK, str(self._before))
-        self.looks += 1
-        snapshot = Snapshot.parse(rows[0]["snapshot"])
-        if snapshot.xmax < self._before.xmax:
-            self._identity = ""  # transactions are numbered anew: an older copy of the database stands there now
-            raise DatabaseUnavailable("The database has gone back in time.")
-        changes = [Change(int(row["xid"]), row["tags"]) for row in rows if row["xid"] is not None]
-        self._before = snapshot
-        self._cache.looked(snapshot, changes, sent + TRUST_SECONDS)
+async def _wait(woken: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(woken.wait(), seconds)
+    except TimeoutError:
+        return

@@ -7,7 +7,8 @@ the commit), so a reader keeps it as the version of what it derived and ignores 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -133,6 +134,7 @@ class Outbox:
         self._database = database
         self._wakers: set[asyncio.Event] = set()
         self._notifier: asyncio.Task[None] | None = None
+        self._untold = False
         self._listener: asyncio.Task[None] | None = None
         self._log = get_logger("outbox")
         self.draining = False
@@ -158,6 +160,7 @@ class Outbox:
         if tags:
             self.tell_cache(xid, tags)
         self._wake()
+        self._untold = True
         if self._notifier is None or self._notifier.done():
             self._notifier = asyncio.create_task(self._notify(), name="outbox-notifier")
 
@@ -166,16 +169,20 @@ class Outbox:
         self.draining = True
         self._wake()
 
-    async def wait(self, seconds: float) -> None:
-        """Return at the next commit, or after `seconds`."""
+    @contextmanager
+    def waking(self) -> Iterator[asyncio.Event]:
+        """Lend an event that is set at each commit; nothing is missed while whoever has it does something else."""
         waker = asyncio.Event()
         self._wakers.add(waker)
         try:
-            await asyncio.wait_for(waker.wait(), seconds)
-        except TimeoutError:
-            return
+            yield waker
         finally:
             self._wakers.discard(waker)
+
+    async def wait(self, seconds: float) -> None:
+        """Return at the next commit, or after `seconds`."""
+        with self.waking() as waker, suppress(TimeoutError):
+            await asyncio.wait_for(waker.wait(), seconds)
 
     def _wake(self) -> None:
         for waker in self._wakers:
@@ -185,11 +192,13 @@ class Outbox:
         self._wake()
 
     async def _notify(self) -> None:
-        await asyncio.sleep(GATHER_SECONDS)
-        try:
-            await self._database.execute("SELECT pg_notify($1, '')", CHANNEL)
-        except DatabaseUnavailable:
-            return  # the others find the rows by looking, at the latest half a second after the database is back
+        while self._untold:  # a commit while one is being sent may come too late for it
+            await asyncio.sleep(GATHER_SECONDS)
+            self._untold = False
+            try:
+                await self._database.execute("SELECT pg_notify($1, '')", CHANNEL)
+            except DatabaseUnavailable:
+                return  # the others find the rows by looking, at the latest half a second after the database is back
 
     async def _listen(self) -> None:
         while True:

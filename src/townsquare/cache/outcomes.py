@@ -1,0 +1,63 @@
+"""What goes into the cache and what comes out of it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from townsquare.cache.entries import Entry
+from townsquare.cache.strategies import Strategy
+
+Result = Literal["hit", "hit_shared", "stale", "miss", "joined", "bypass"]
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What a fill brought. `size` is in bytes; with `keep` false (an error, say) it is answered and forgotten.
+
+    `failed` says that the origin itself failed: a stale entry is then the better answer.
+    """
+
+    value: object
+    size: int
+    tags: frozenset[str]
+    watched: frozenset[str] | None = None
+    keep: bool = True
+    failed: bool = False
+
+
+Fill = Callable[[], Awaitable[Filled]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a caller asks for. A `refresh` takes no entry from the second level that is itself due for one."""
+
+    key: str
+    strategy: Strategy
+    fill: Fill
+    refresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A value, how it was come by, and the entry that holds it (None when it was not kept)."""
+
+    value: object
+    result: Result
+    entry: Entry | None
+
+
+class FillFailed(Exception):
+    """The origin failed; `value` is what it answered (a problem, say), if anything."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__("the origin failed")
+        self.value = value
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A committed transaction's effect: `xid` changed all of `tags`."""
+
+    xid: int
+    tags: Sequence[str]

@@ -63,11 +63,11 @@ async def register(client: Client, handle: str) -> Person:
 
 
 async def test_any_worker_tells_the_sum_of_all(up: Platform) -> None:
-    label = ("GET", "/profile/{user_id}", "users", "404")
+    label = ("PUT", "/users/{user_id}/follow", "users", "401")
     before = (await values(up, "http_requests_total")).get(label, 0)
     async with connections(up) as both:
         for client in both:
-            assert (await client.get("/api/users/profile/@nobody_has_this")).status == 404
+            assert (await client.put("/api/users/users/@nobody/follow")).status == 401
         for client in both:
             text = (await client.get("/metrics")).body.decode()
             found = {

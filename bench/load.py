@@ -1,0 +1,114 @@
+"""Load and what bears it: servers started for a benchmark, wrk for HTTP, pgbench for SQL."""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.harness import need, pinned
+from townsquare.kit.postgres_programs import find_programs
+
+SERVER_CORE = 0
+LOAD_CORE = 1
+START_SECONDS = 60.0
+_SCRIPT = Path(__file__).parent / "wrk.lua"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What wrk saw: requests answered in a second, and the median latency in milliseconds."""
+
+    rate: float
+    median: float
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is asked for. With `people` a random person's id, of so many, stands behind the path."""
+
+    base: str
+    path: str
+    people: int = 0
+    token: str | None = None
+
+
+@contextmanager
+def serving(
+    command: list[str], environment: Mapping[str, str], ready: str, *, core: int | None = SERVER_CORE
+) -> Iterator[None]:
+    """Run a server, bound to one core, from the moment that `ready` (an address) answers with 200."""
+    bound = command if core is None else pinned(core, *command)
+    process = subprocess.Popen(bound, env=dict(environment), stdout=subprocess.DEVNULL)
+    try:
+        _wait_for(ready, process)
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wrk(target: Target, *, connections: int, seconds: float) -> Outcome:
+    """Load the target from one thread bound to a core of its own; ends the benchmark when an answer is not a 2xx."""
+    header = [] if target.token is None else ["-H", f"Authorization: Bearer {target.token}"]
+    command = [need("wrk", "wrk"), "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "-s", str(_SCRIPT), *header, target.base]
+    arguments = ["--", target.path, str(target.people)]
+    done = subprocess.run(pinned(LOAD_CORE, *command, *arguments), capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout.rstrip().rsplit("\n", 1)[-1])
+    if said["failed"]:
+        sys.exit(f"bench: {said['failed']} of {said['requests']} requests to {target.path} failed")
+    return Outcome(said["requests"] / said["microseconds"] * 1e6, said["median"] / 1000)
+
+
+def pgbench(dsn: str, script: str, variables: Mapping[str, object], *, seconds: float) -> float:
+    """Run a script at one client with prepared statements; returns the median latency in milliseconds."""
+    with tempfile.TemporaryDirectory(prefix="townsquare-bench-") as folder:
+        file = Path(folder) / "script.sql"
+        file.write_text(script, "utf-8")
+        defined = [f"-D{name}={value}" for name, value in variables.items()]
+        command = [pgbench_program(), "-n", "-M", "prepared", "-c", "1", "-T", f"{seconds:.0f}", "-f", str(file)]
+        log = ["-l", "--log-prefix", f"{folder}/log"]
+        done = subprocess.run(pinned(LOAD_CORE, *command, *log, *defined, dsn), capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"bench: pgbench failed: {done.stderr.strip()}")
+        lines = "".join(part.read_text("utf-8") for part in Path(folder).glob("log.*")).splitlines()
+    # Third in a line: the microseconds of one run of the script.
+    return statistics.median(int(line.split()[2]) for line in lines) / 1000
+
+
+def pgbench_program() -> str:
+    """Return pgbench of the very PostgreSQL that is measured, else the system's."""
+    own = find_programs(None) / "pgbench"
+    return str(own) if own.exists() else need("pgbench", "postgresql-contrib")
+
+
+def townsquare(*arguments: str) -> list[str]:
+    """Return the command that runs townsquare."""
+    return [sys.executable, "-m", "townsquare", *arguments]
+
+
+def answers(address: str, *, token: str | None = None) -> bytes:
+    """Return what an address answers."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=10) as answer:
+        return answer.read()
+
+
+def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            answers(address)
+        except (urllib.error.URLError, OSError):
+            if process.poll() is not None or time.monotonic() > until:
+                sys.exit(f"bench: nothing answers at {address}")
+            time.sleep(0.02)
+        else:
+            return

@@ -1,7 +1,7 @@
 """The home feed: one's own posts and those of the people one follows, newest first, for oneself alone.
 
-It is read when it is asked for, and nothing is stored for it (`docs/design/feeds.md`). Who follows many finds a page among the
-newest posts of all; for everybody else, and where that finds too little, the newest posts of each person followed
+It is read when it is asked for, and nothing is stored for it (`docs/design/feeds.md`). Who follows many finds a page among
+the newest posts of all; for everybody else, and where that finds too little, the newest posts of each person followed
 are merged. Both give the same answer.
 """
 

@@ -1,0 +1,269 @@
+"""What PostgreSQL does for every query, on a community of 20,000 people and 300,000 posts.
+
+Each query is found by itself (`bench/queries.py`) and run with the arguments of `bench/samples.py`, planned both for them
+and for any. No growing table may be read from end to end, no more than a page sorted, and every index must have a use.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+import asyncpg
+import pytest
+from bench import seed
+from bench.plans import MODES, Node, Plan, explain, explain_here, rolled_back
+from bench.queries import Query, named_queries, stray_queries
+from bench.samples import NEWEST, SAMPLES, SILENT, SIZE
+
+from townsquare.catalogue import BUILT, definition_of
+from townsquare.kit.migrations import migrate
+from townsquare.kit.postgres import EmbeddedPostgres
+from townsquare.services.content.feed import SCAN_FEED, WINDOW
+
+PAGE: Final = 101
+"""The longest page, and the row that says that there is more."""
+MOST_READ: Final = WINDOW
+"""Rows of one table that a query may look at: about 2 ms."""
+
+Kind: TypeAlias = Literal["scan", "sort", "read"]
+
+SMALL: Final = {
+    "event_checkpoints": "a row for each service that is followed",
+    "periodic_jobs": "a row for each such job",
+    "schema_migrations": "a row for each file",
+}
+"""Tables that do not grow with the community."""
+
+APART: Final = {
+    "kit.migrations.SELECT_APPLIED": "run by the migrations alone",
+    "kit.migrations.RECORD": "run by the migrations alone",
+    "kit.postgres.SELECT_DATABASES": "reads the server's own list of databases",
+    "users.sessions.FIND_ACCOUNT": "never run by itself: FIND_BY_HANDLE and FIND_BY_EMAIL go on with a condition",
+}
+"""Queries that are not looked at, and why."""
+
+OPERATOR: Final = "an operator's command: nobody waits for it but them"
+WAITING: Final = "the table holds the jobs that wait or have failed, and these are all to be counted"
+EVERY_FOLLOW: Final = "one post for each follow, of 7,500 at most; for many follows only where the scan found too little"
+NEAR: Final = "all whose name is nearly the one asked for are known before the first of them can be named"
+EXCUSES: Final[Mapping[tuple[str, Kind], str]] = {
+    ("content.feed.MERGE_FEED", "sort"): EVERY_FOLLOW,
+    ("content.feed.MERGE_FEED", "read"): EVERY_FOLLOW,
+    ("content.search.SEARCH_ALL", "sort"): "the ids of what holds a rare word: one in less than 2 % of the newest posts",
+    ("content.trending.TRENDING", "sort"): "the tags of one day, from 20,000 uses at most",
+    ("users.search.FIND_TYPOS", "sort"): NEAR,
+    ("users.search.FIND_TYPOS", "read"): NEAR,
+    ("users.skill_names.LIST_NAMES_BEGINNING", "sort"): "few skills begin alike; where many do, an index has their order",
+    ("users.administration.LIST_ACCOUNTS", "read"): OPERATOR,
+    ("users.administration.SEARCH_ACCOUNTS", "read"): OPERATOR,
+    ("users.administration.SEARCH_ACCOUNTS", "sort"): OPERATOR,
+    ("kit.job_admin.LIST_JOBS", "read"): OPERATOR,
+    ("kit.job_admin.DISCARD_JOBS", "scan"): OPERATOR,
+    ("kit.jobs.SELECT_FAILED", "scan"): OPERATOR,
+    ("kit.jobs.SELECT_FAILED", "sort"): OPERATOR,
+    ("kit.jobs.LOCK_FAILED", "scan"): OPERATOR,
+    ("kit.jobs.COUNT_JOBS", "scan"): WAITING,
+    ("kit.follower.BEGIN", "read"): "once, when a process starts",
+    ("kit.outbox.COMPACT", "scan"): "a job of the night, over events of more than a week",
+    ("kit.outbox.COMPACT", "read"): "a job of the night, over events of more than a week",
+}
+"""What a query may do all the same, and why."""
+
+OTHERS: Final[Mapping[str, str]] = {
+    "outbox_topic_key_id_idx": "compaction, where little is old; here half of the events are",
+    "pgqueuer_ep_prio_id_idx": "pgqueuer takes the next job by it",
+    "pgqueuer_priority_id_id1_idx": "pgqueuer takes the next job by it",
+    "pgqueuer_picked_heartbeat_idx": "pgqueuer finds the jobs of a worker that died by it",
+    "pgqueuer_queue_manager_id_idx": "pgqueuer counts a worker's jobs by it",
+    "pgqueuer_log_not_aggregated": "pgqueuer sums up its log by it",
+}
+"""Indexes that none of our queries uses, and who does."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of a query in a service's database."""
+
+    service: str
+    query: Query
+    arguments: tuple[object, ...]
+    mode: str
+    plan: Plan
+
+    def __str__(self) -> str:
+        return f"{self.query.name} in {self.service} with {self.arguments} ({self.mode})"
+
+
+@dataclass
+class Seeded:
+    """The seeded databases, and what happened in them."""
+
+    connections: dict[str, asyncpg.Connection]
+    runs: list[Run] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+async def seeded(postgres: EmbeddedPostgres) -> AsyncIterator[Seeded]:
+    """Seed a database for each service and run every query in it; what a query changes is taken back."""
+    async with asyncio.TaskGroup() as group:
+        tasks = {service: group.create_task(seed_database(postgres, service)) for service in BUILT}
+    world = Seeded({service: task.result() for service, task in tasks.items()})
+    for query in named_queries():
+        world.runs += [
+            run for service in query.services async for run in runs_of(world.connections[service], service, query)
+        ]
+    yield world
+    for connection in world.connections.values():
+        await connection.close()
+
+
+async def seed_database(postgres: EmbeddedPostgres, service: str) -> asyncpg.Connection:
+    name = f"large_{service}"
+    await postgres.ensure_databases([name])
+    await migrate(postgres.url(name), definition_of(service).schemas)
+    connection = await asyncpg.connect(postgres.url(name))
+    await {"users": seed.seed_users, "content": seed.seed_content}[service](connection, SIZE)
+    return connection
+
+
+async def runs_of(connection: asyncpg.Connection, service: str, query: Query) -> AsyncIterator[Run]:
+    for arguments in SAMPLES.get(query.name, []):
+        for mode in MODES:
+            yield Run(service, query, arguments, mode, await explain(connection, query.sql, arguments, mode))
+
+
+# --- the rules -----------------------------------------------------------------------------------------------------
+
+
+def faults(plan: Plan) -> Iterator[tuple[Kind, str]]:
+    """What a plan does that a request's must not."""
+    for node in plan.root.walk():
+        if node.kind == "Seq Scan" and node.table not in SMALL:
+            yield "scan", f"reads {node.table} from end to end"
+        elif "Scan" in node.kind and node.rows_read > MOST_READ:
+            yield "read", f"looks at {node.rows_read:.0f} rows of {node.table or node.kind}"
+        elif node.kind in ("Sort", "Incremental Sort") and sorted_by(node) > PAGE:
+            yield "sort", f"sorts {sorted_by(node):.0f} rows by {node.facts['Sort Key']}"
+
+
+def sorted_by(node: Node) -> float:
+    """The rows that go into a sort, however few come out of it."""
+    return sum(below.rows_out for below in node.below)
+
+
+def unexcused(runs: list[Run], kind: Kind) -> list[str]:
+    """The faults of one kind that have no excuse, each with the query that has it."""
+    return [
+        f"{run}: {said}"
+        for run in runs
+        for found, said in faults(run.plan)
+        if found == kind and (run.query.name, kind) not in EXCUSES
+    ]
+
+
+def test_no_query_is_written_where_it_cannot_be_found() -> None:
+    assert stray_queries() == []
+
+
+def test_every_query_has_arguments_to_be_run_with() -> None:
+    names = {query.name for query in named_queries()}
+    assert names - set(SAMPLES) - set(APART) == set(), "bench/samples.py lacks arguments for these"
+    assert (set(SAMPLES) | set(APART)) - names == set(), "there are no such queries any more"
+
+
+async def test_no_growing_table_is_read_from_end_to_end(seeded: Seeded) -> None:
+    assert unexcused(seeded.runs, "scan") == []
+
+
+async def test_no_more_than_a_page_is_sorted(seeded: Seeded) -> None:
+    assert unexcused(seeded.runs, "sort") == []
+
+
+async def test_no_query_looks_at_more_rows_than_it_may(seeded: Seeded) -> None:
+    assert unexcused(seeded.runs, "read") == []
+
+
+async def test_every_excuse_is_needed(seeded: Seeded) -> None:
+    found = {(run.query.name, kind) for run in seeded.runs for kind, _ in faults(run.plan)}
+    assert set(EXCUSES) - found == set()
+
+
+SELECT_INDEXES = """
+SELECT i.indexrelid::regclass::text AS name, i.indisunique AS is_unique,
+       EXISTS (
+           SELECT FROM pg_constraint AS c
+           WHERE c.conrelid = i.indrelid AND c.contype = 'f' AND c.confdeltype = 'c'
+             AND (i.indkey::int2[])[0:cardinality(c.conkey) - 1] @> c.conkey
+       ) AS for_deletes
+FROM pg_index AS i
+WHERE i.indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)
+"""
+"""A unique index is there for what it forbids, and the one of a cascading foreign key for the deletes."""
+
+
+async def idle_indexes(connection: asyncpg.Connection, service: str, runs: list[Run]) -> set[str]:
+    """The indexes of a database that no query uses, and no rule of the tables."""
+    used = {index for run in runs if run.service == service for index in run.plan.indexes()}
+    rows = await connection.fetch(SELECT_INDEXES)
+    return {row["name"] for row in rows if not row["is_unique"] and not row["for_deletes"]} - used
+
+
+async def test_every_index_is_used(seeded: Seeded) -> None:
+    idle = {
+        service: await idle_indexes(connection, service, seeded.runs) for service, connection in seeded.connections.items()
+    }
+    assert {f"{service}: {index}" for service, indexes in idle.items() for index in indexes - set(OTHERS)} == set()
+    assert set(OTHERS) - set.union(*idle.values()) == set(), "these are used, or gone"
+
+
+SELECT_FOREIGN_KEYS = """
+SELECT c.conrelid::regclass || '.' || c.conname
+FROM pg_constraint AS c
+WHERE c.contype = 'f' AND c.confdeltype = 'c' AND NOT EXISTS (
+    SELECT FROM pg_index AS i
+    WHERE i.indrelid = c.conrelid AND (i.indkey::int2[])[0:cardinality(c.conkey) - 1] @> c.conkey
+)
+"""
+
+
+async def test_what_goes_with_a_deleted_row_is_found_by_an_index(seeded: Seeded) -> None:
+    for connection in seeded.connections.values():
+        assert [row[0] for row in await connection.fetch(SELECT_FOREIGN_KEYS)] == []
+
+
+# --- that the rules see what they should ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("content.user_posts.LIST_POSTS_OF", "posts_author_idx, posts_feed_idx"),
+        ("content.search.SEARCH_ALL", "posts_search_idx"),
+        ("content.drafts.LIST_DRAFTS", "drafts_author_idx"),
+        ("users.follows.LIST_FOLLOWERS", "follows_followee_since_idx"),
+        ("users.search.FIND_BEGINNING", "people_names_key_idx"),
+        ("users.profile.READ_BY_HANDLE", "people_handle_idx"),
+        ("users.sessions.LOCK_SESSION", "sessions_refresh_hash_idx"),
+    ],
+)
+async def test_a_query_without_its_index_is_found_out(seeded: Seeded, name: str, index: str) -> None:
+    (query,) = [query for query in named_queries() if query.name == name]
+    (service,) = query.services
+    connection = seeded.connections[service]
+    async with rolled_back(connection):
+        await connection.execute(f"DROP INDEX {index}")
+        plans = [await explain_here(connection, query.sql, arguments, mode) for arguments in SAMPLES[name] for mode in MODES]
+    assert any(list(faults(plan)) for plan in plans)
+
+
+async def test_an_index_that_nothing_uses_is_found_out(seeded: Seeded) -> None:
+    connection = seeded.connections["content"]
+    async with rolled_back(connection):
+        await connection.execute("CREATE INDEX of_no_use ON posts (like_count)")
+        assert "of_no_use" in await idle_indexes(connection, "content", seeded.runs)
+
+
+async def test_a_feed_of_silent_people_is_not_looked_for_in_the_whole_table(seeded: Seeded) -> None:
+    plan = await explain(seeded.connections["content"], SCAN_FEED, (SILENT, NEWEST, 21), "force_generic_plan")
+    assert [node.rows_read for node in plan.root.walk() if node.table == "posts"] == [WINDOW]

@@ -21,7 +21,7 @@ from townsquare.cache.http.uvicorn_face import protocol_for
 from townsquare.catalogue import BUILT, definition_of
 from townsquare.gateway.gateway import Destination, Gateway, RemoteService
 from townsquare.gateway.pages import GatewayPages
-from townsquare.kit import job_runner, keys
+from townsquare.kit import jobs, keys
 from townsquare.kit.app import ServiceApp, create_app
 from townsquare.kit.asgi import HTTPApp
 from townsquare.kit.beside import beside
@@ -71,7 +71,7 @@ async def database_server(settings: Settings, *, supervise: bool = False) -> Asy
 
 def _connections_of(settings: Settings) -> int:
     """Return how many connections all processes can open, with some to spare for commands and a second platform."""
-    each = settings.pool_size + job_runner.CONNECTIONS + 1  # the last one listens to the outbox
+    each = settings.pool_size + jobs.CONNECTIONS + 1  # the last one listens to the outbox
     return 50 + settings.workers * len(BUILT) * each
 
 

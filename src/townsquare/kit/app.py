@@ -3,7 +3,7 @@
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from litestar import Litestar
@@ -19,7 +19,6 @@ from townsquare.kit.database import Database, dsn_for
 from townsquare.kit.dependencies import provided_by
 from townsquare.kit.dispatch import Dispatch
 from townsquare.kit.identity import Verifier
-from townsquare.kit.job_runner import JobRunner
 from townsquare.kit.jobs import Job, JobContext
 from townsquare.kit.logs import get_logger
 from townsquare.kit.metrics import Metrics
@@ -51,6 +50,8 @@ class Definition:
     """SQL that says of person `$1` whether nothing singles them out: then they may be given what is kept for everybody."""
     watched: frozenset[str] = frozenset()
     """Families of tags of which an answer may depend on very many; see `kit/depends.py`."""
+    changes: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """What changes cached answers though no caller of a route does it (events of others, jobs, commands), and its tags."""
 
     @property
     def schemas(self) -> tuple[Path, Path]:
@@ -119,6 +120,8 @@ class ServiceApp:
 
     @asynccontextmanager
     async def _working(self) -> AsyncIterator[None]:
+        from townsquare.kit.job_runner import JobRunner  # with pgqueuer: a quarter second that the gateway need not spend
+
         context, name = self.context, self.definition.name
         runner = JobRunner(
             context.database.dsn,

@@ -15,16 +15,13 @@ import msgspec
 
 from townsquare.kit.database import Database, DatabaseUnavailable
 from townsquare.kit.job_queue import Entrypoint, Manager, PoolDriver, queries_on
-from townsquare.kit.jobs import Attempt, Job, JobContext, TryAgain
+from townsquare.kit.jobs import CONNECTIONS, Attempt, Job, JobContext, TryAgain
 
 LOOK_SECONDS = 1.0
 HEARTBEAT = timedelta(seconds=30)
 GRACE_SECONDS = 10.0
 CANCEL_SECONDS = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-OUTCOMES = ("succeeded", "retried", "failed")
-# One for the manager, one for the look and the heartbeats; the second is opened only when both meet.
-CONNECTIONS = 2
 DEADLINE_SECONDS = 10.0
 
 # Served by pgqueuer_ep_ea_idx, pgqueuer_picked_heartbeat_idx and periodic_jobs_pkey; stops at the first row of each.

@@ -19,6 +19,10 @@ from townsquare.kit.database import Connection, Database
 from townsquare.settings import Settings
 
 LONGEST_DELAY = timedelta(hours=1)
+OUTCOMES = ("succeeded", "retried", "failed")
+# One for pgqueuer's manager, one for our look and the heartbeats; the second is opened only when both meet.
+CONNECTIONS = 2
+"""Connections that the jobs of one service have in one process, beside the requests'."""
 
 # The queue is short: finished jobs leave it.
 COUNT_JOBS = """

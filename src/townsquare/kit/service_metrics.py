@@ -1,12 +1,15 @@
 """What one service tells of its pool, its readers and its jobs at each scrape."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from townsquare.kit.database import Database
-from townsquare.kit.job_runner import OUTCOMES, JobRunner
-from townsquare.kit.jobs import JobStat, stats
+from townsquare.kit.jobs import OUTCOMES, JobStat, stats
 from townsquare.kit.metrics import Gauge
 from townsquare.kit.readers import ReaderRunner
+
+if TYPE_CHECKING:
+    from townsquare.kit.job_runner import JobRunner
 
 
 def pool_gauges(service: str, database: Database) -> Iterator[Gauge]:
@@ -26,7 +29,7 @@ def reader_gauges(service: str, readers: Sequence[ReaderRunner]) -> Iterator[Gau
             yield Gauge("outbox_lag_seconds", about, {"service": service, "source": reader.source}, lag, shared=True)
 
 
-def attempt_counters(service: str, runner: JobRunner) -> Iterator[Gauge]:
+def attempt_counters(service: str, runner: "JobRunner") -> Iterator[Gauge]:
     """Yield how often this process has run each job, by outcome."""
     for job in runner.names:
         for outcome in OUTCOMES:

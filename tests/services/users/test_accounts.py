@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from testbed.accounts import NEW_PASSWORD, REFRESH, SESSION, cookie, mail_to, refresh, sign_in, signed_in
 from testbed.town import PASSWORD, Answer, Town
 from townsquare.services.users import passwords
+from townsquare.services.users.attempts import DEVICE_COOKIE
 
 ANY_EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -43,7 +44,7 @@ async def test_who_registers_is_signed_in_and_has_a_profile(town: Town) -> None:
 async def test_cookies_are_out_of_reach_for_scripts_and_other_sites(town: Town) -> None:
     answer = await register(town, registration(town))
     attributes = {text.split("=")[0]: text.lower() for text in answer.headers.getall("Set-Cookie")}
-    assert attributes.keys() == {REFRESH, SESSION}
+    assert attributes.keys() == {REFRESH, SESSION, DEVICE_COOKIE}
     for text in attributes.values():
         assert "httponly" in text
         assert "samesite=lax" in text

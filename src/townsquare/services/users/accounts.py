@@ -23,6 +23,7 @@ from townsquare.kit.outbox import NewEvent, insert_events
 from townsquare.kit.problems import FieldError, Problem, not_found
 from townsquare.kit.retention import Nothing
 from townsquare.kit.writes import Write
+from townsquare.services.users.attempts import count_from_here
 from townsquare.services.users.email import (
     EmailAddress,
     email_key,
@@ -116,6 +117,7 @@ async def register(
     request: AnyRequest, context: Ctx, db: Db, write: Transaction, data: JSONBody[Registration]
 ) -> Response[Credentials]:
     """Join the community."""
+    count_from_here(request, context)
     handle = data.handle.lower()
     require_mailable(data.email)
     await refuse_weak(data.password, handle, data.email)
@@ -145,21 +147,25 @@ async def read_account(db: Db, account: SignedIn) -> Account:
 
 
 @put("/account/password", status_code=204)
-async def change_password(db: Db, write: Transaction, account: SignedIn, data: JSONBody[PasswordChange]) -> None:
+async def change_password(
+    request: AnyRequest, context: Ctx, db: Db, write: Transaction, account: SignedIn, data: JSONBody[PasswordChange]
+) -> None:
     """Change your password; every other session ends."""
     known = _account(await db.fetchrow(READ, account.id))
     await refuse_weak(data.new, known.handle, known.email, pointer="/new")
     hashed = await hash_password(data.new)
-    row = await prove(db, write, account.id, data.current, "/current")
+    row = await prove(request, context, write, account.id, data.current, "/current")
     await write.execute(SET_PASSWORD, account.id, hashed)
     await write.execute(END_OTHERS, account.id, account.session)
     await password_changed(write, account.id, row["email"])
 
 
 @delete("/account", status_code=202)
-async def leave(db: Db, write: Transaction, account: SignedIn, data: JSONBody[PasswordProof]) -> Farewell:
+async def leave(
+    request: AnyRequest, context: Ctx, write: Transaction, account: SignedIn, data: JSONBody[PasswordProof]
+) -> Farewell:
     """Leave: hidden at once, gone after thirty days; until then, sign in and `POST /account/restore` to stay."""
-    row = await prove(db, write, account.id, data.password)
+    row = await prove(request, context, write, account.id, data.password)
     until = row["delete_after"] or now() + GRACE
     await begin_leaving(write, account.id, until)
     return Farewell(until)

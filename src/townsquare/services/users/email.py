@@ -10,18 +10,20 @@ from typing import Annotated, Final, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 import asyncpg
-from litestar import post
+from litestar import Response, post
 from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
 from townsquare.kit import mail
+from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.clock import now
-from townsquare.kit.dependencies import Db, SignedIn, Transaction
+from townsquare.kit.dependencies import Ctx, Db, SignedIn, Transaction
 from townsquare.kit.jobs import Job, JobContext, enqueue
 from townsquare.kit.mail import Mail
 from townsquare.kit.problems import FieldError, Problem, invalid
 from townsquare.kit.retention import Nothing
 from townsquare.kit.writes import Write
+from townsquare.services.users.attempts import count_from_here, remember_device
 from townsquare.services.users.passwords import GivenPassword, Password, hash_password, refuse_weak
 from townsquare.services.users.proof import prove
 from townsquare.services.users.tokens import new_token, token_hash
@@ -160,10 +162,12 @@ async def verify_email(write: Transaction, data: JSONBody[TokenProof]) -> None:
 
 
 @post("/email", status_code=202)
-async def change_email(db: Db, write: Transaction, account: SignedIn, data: JSONBody[EmailChange]) -> Accepted:
+async def change_email(
+    request: AnyRequest, context: Ctx, write: Transaction, account: SignedIn, data: JSONBody[EmailChange]
+) -> Accepted:
     """Change your address: it counts once the mail sent to it has been answered; the old one is told."""
     require_mailable(data.email)
-    row = await prove(db, write, account.id, data.password)
+    row = await prove(request, context, write, account.id, data.password)
     if await write.fetchval(IN_USE, email_key(data.email)) not in (None, account.id):
         raise Problem("taken", "This address is in use.", errors=[FieldError("/email", "This address is in use.")])
     if await write.fetchval(COUNT_MAILS, account.id, "verify") >= MOST_MAILS:
@@ -176,15 +180,19 @@ async def change_email(db: Db, write: Transaction, account: SignedIn, data: JSON
 
 
 @post("/password-reset", status_code=202)
-async def ask_for_reset(write: Transaction, data: JSONBody[ResetRequest]) -> Accepted:
+async def ask_for_reset(request: AnyRequest, context: Ctx, write: Transaction, data: JSONBody[ResetRequest]) -> Accepted:
     """Ask for a mail that lets you set a new password; the answer is the same whether there is such an account."""
+    count_from_here(request, context)
     await write.enqueue("mail-reset", data)
     return Accepted("If there is an account with this address, a mail is on its way.")
 
 
 @post("/password-reset/confirm", status_code=204)
-async def reset_password(db: Db, write: Transaction, data: JSONBody[NewPassword]) -> None:
+async def reset_password(
+    request: AnyRequest, context: Ctx, db: Db, write: Transaction, data: JSONBody[NewPassword]
+) -> Response[None]:
     """Set a new password with the token from the mail; every session and personal token ends."""
+    count_from_here(request, context)
     hashed_token = token_hash(data.token)
     shown = await db.fetchrow(READ_TOKEN, hashed_token, "reset")
     if shown is None:
@@ -199,6 +207,9 @@ async def reset_password(db: Db, write: Transaction, data: JSONBody[NewPassword]
     for sql in (END_SESSIONS, END_TOKENS):
         await write.execute(sql, person)
     await password_changed(write, person, shown["email"])
+    answer: Response[None] = Response(None, status_code=204)
+    remember_device(answer, context, person)  # strangers may have used up the attempts of whoever comes next
+    return answer
 
 
 async def password_changed(write: Write, person: UUID, email: str) -> None:

@@ -6,9 +6,11 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
-from townsquare.kit.database import Database
+from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.context import Context
 from townsquare.kit.problems import invalid
 from townsquare.kit.writes import Write
+from townsquare.services.users.attempts import count_proof
 from townsquare.services.users.passwords import GivenPassword, password_matches
 
 
@@ -54,9 +56,12 @@ async def lock_verified(write: Write, person: UUID, verified: str) -> asyncpg.Re
     return await write.fetchrow(LOCK_ACCOUNT_IF, person, verified)
 
 
-async def prove(db: Database, write: Write, person: UUID, password: str, pointer: str = "/password") -> asyncpg.Record:
-    """Return the person's account, locked, if the password is theirs; raises the 422 for `pointer`."""
-    row = await db.fetchrow(READ_HASH, person)
+async def prove(
+    request: AnyRequest, context: Context, write: Write, person: UUID, password: str, pointer: str = "/password"
+) -> asyncpg.Record:
+    """Return the person's account, locked, if the password is theirs; raises the 422 for `pointer`, or `rate_limited`."""
+    count_proof(request, context, person)
+    row = await context.database.fetchrow(READ_HASH, person)
     if row is not None and await password_matches(password, row["password_hash"]):
         account = await lock_verified(write, person, row["password_hash"])
         if account is not None:

@@ -15,8 +15,9 @@ from msgspec import Meta, Struct
 from pyotp import random_base32
 from pyotp.totp import TOTP
 
+from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.clock import now
-from townsquare.kit.dependencies import Db, SignedIn, Transaction
+from townsquare.kit.dependencies import Ctx, SignedIn, Transaction
 from townsquare.kit.problems import Problem, invalid
 from townsquare.kit.writes import Write
 from townsquare.services.users.proof import PasswordProof, lock_account, prove
@@ -59,9 +60,11 @@ ADD_RECOVERY: Final = "INSERT INTO recovery_codes (person_id, code_hash) SELECT 
 
 
 @post("/account/second-factor", status_code=201)
-async def enrol(db: Db, write: Transaction, account: SignedIn, data: JSONBody[PasswordProof]) -> Response[Enrolment]:
+async def enrol(
+    request: AnyRequest, context: Ctx, write: Transaction, account: SignedIn, data: JSONBody[PasswordProof]
+) -> Response[Enrolment]:
     """Begin with a second factor; it counts once a first code has confirmed it."""
-    row = await prove(db, write, account.id, data.password)
+    row = await prove(request, context, write, account.id, data.password)
     if row["totp_confirmed_at"] is not None:
         raise Problem("conflict", "There is a second factor already; remove it first.")
     secret = random_base32()
@@ -85,19 +88,21 @@ async def confirm(write: Transaction, account: SignedIn, data: JSONBody[Code]) -
 
 @post("/account/second-factor/recovery-codes", status_code=200)
 async def renew_recovery_codes(
-    db: Db, write: Transaction, account: SignedIn, data: JSONBody[PasswordProof]
+    request: AnyRequest, context: Ctx, write: Transaction, account: SignedIn, data: JSONBody[PasswordProof]
 ) -> Response[RecoveryCodes]:
     """Replace the recovery codes; the old ones are void."""
-    row = await prove(db, write, account.id, data.password)
+    row = await prove(request, context, write, account.id, data.password)
     if row["totp_confirmed_at"] is None:
         raise Problem("conflict", "There is no second factor.")
     return await _fresh_codes(write, account.id)
 
 
 @delete("/account/second-factor", status_code=204)
-async def disable(db: Db, write: Transaction, account: SignedIn, data: JSONBody[PasswordProof]) -> None:
+async def disable(
+    request: AnyRequest, context: Ctx, write: Transaction, account: SignedIn, data: JSONBody[PasswordProof]
+) -> None:
     """Do without a second factor."""
-    await prove(db, write, account.id, data.password)
+    await prove(request, context, write, account.id, data.password)
     await write.execute(DISABLE, account.id)
     await write.execute(FORGET_RECOVERY, account.id)
 

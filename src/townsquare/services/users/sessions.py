@@ -29,6 +29,7 @@ from townsquare.kit.logs import get_logger
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, after_id, answer_page, page_of
 from townsquare.kit.problems import Problem, not_found
 from townsquare.kit.writes import Write
+from townsquare.services.users.attempts import count_from_here, count_sign_in, remember_device
 from townsquare.services.users.email import email_key
 from townsquare.services.users.passwords import GivenPassword, hash_password, needs_rehash, password_matches
 from townsquare.services.users.proof import lock_verified
@@ -149,7 +150,9 @@ async def log_in(
     request: AnyRequest, context: Ctx, db: Db, write: Transaction, data: JSONBody[SignIn]
 ) -> Response[Credentials]:
     """Sign in; the answer is the same, and takes as long, whether the account exists or not."""
+    count_from_here(request, context)
     found = await _find_account(db, data.login.strip())
+    count_sign_in(request, context, data.login, None if found is None else found["id"])
     matches = await password_matches(data.password, None if found is None else found["password_hash"])
     if found is None or not matches:
         raise Problem("wrong_credentials")
@@ -235,7 +238,9 @@ async def begin_session(
     agent = request.headers.get("user-agent", "")[:300]
     await write.execute(END_OLDEST, person.id, MOST_SESSIONS - 1)
     await write.execute(ADD_SESSION, session, person.id, token_hash(token), agent, at, at + timedelta(days=REFRESH_DAYS))
-    return _answer(context, person, session, token, status=status)
+    answer = _answer(context, person, session, token, status=status)
+    remember_device(answer, context, person.id)
+    return answer
 
 
 async def _find_account(db: Database, login: str) -> asyncpg.Record | None:

@@ -57,7 +57,6 @@ CONTENT: Final[Mapping[str, list[Arguments]]] = {
     "comment_deletion.REMOVE_COMMENT": [(REPLY,)],
     "comment_deletion.UNCOUNT_COMMENT": [(HOT,)],
     "comments.LIST_COMMENTS": [(ORDINARY, HOT, FIRST, MUCH), (None, LATE, FIRST, 21)],
-    "comments.READ_POST_OF": [(ORDINARY, HOT)],
     "comments.READ_COMMENT": [(ORDINARY, COMMENT)],
     "comments.LOCK_COMMENT": [(ORDINARY, COMMENT)],
     "comments.LOCK_POST_TO_COMMENT": [(ORDINARY, HOT)],
@@ -84,7 +83,6 @@ CONTENT: Final[Mapping[str, list[Arguments]]] = {
     "export.EXPORT_BOOKMARKS": [(FAMOUS, FIRST, 501)],
     "feed.SCAN_FEED": [(person, NEWEST, 21) for person in (BUSY, ORDINARY, SILENT, FAMOUS)] + [(BUSY, MIDDLE, MUCH)],
     "feed.MERGE_FEED": [(person, NEWEST, 21) for person in (BUSY, ORDINARY, SILENT, STRANGER)] + [(BUSY, MIDDLE, MUCH)],
-    "feed.LIST_FOLLOWED": [(BUSY,), (ORDINARY,)],
     "imported_media.REGISTER": [(FAMOUS, NEW_MEDIA)],
     "imported_media.MISSING": [(FAMOUS,)],
     "imported_media.KEEP": [([item_id(number) for number in range(1, 20)], NOW)],
@@ -253,9 +251,9 @@ USERS: Final[Mapping[str, list[Arguments]]] = {
 }
 
 KIT: Final[Mapping[str, list[Arguments]]] = {
-    "follower.LOOK": [("90:90:",)],
+    "follower.LOOK": [("83", ["10"])],
     "follower.BEGIN": [()],
-    "follower.IDENTITY": [()],
+    "follower.INCARNATION": [()],
     "idempotency.LOCK": [("key",)],
     "idempotency.FIND": [(str(FAMOUS), HASH)],
     "idempotency.STORE": [(str(FAMOUS), HASH, HASH, 201, b"")],

@@ -174,7 +174,8 @@ class Host:
 
     def _with_front(self, edge: Edge) -> Edge:
         """Have what this process's caches hold answered before the edge is reached."""
-        self.front = Front(headers=SECURITY_HEADERS, limit=edge.count_read if self._settings.rate_limits else None)
+        limit = edge.count_read if self._settings.rate_limits else None
+        self.front = Front(headers=SECURITY_HEADERS, limit=limit, proxies=edge.proxies, named=edge.named_client)
         for service in self.services.values():
             if service.cache is not None and service.cache.layer is not None:
                 service.cache.layer.front = self.front

@@ -52,7 +52,7 @@ class Edge:
         self._limited = settings.rate_limits
         self._reads, self._writes = Limiter(policies.reads), Limiter(policies.writes)
         self._bad_tokens = Limiter(policies.bad_tokens)
-        self._proxies = frozenset(settings.trusted_proxies)
+        self.proxies = frozenset(settings.trusted_proxies)
         self._operator_token = settings.metrics_token
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
@@ -82,6 +82,11 @@ class Edge:
             return None
         return b"".join(b"%b: %b\r\n" % header for header in self._reads.headers(decision))
 
+    def named_client(self, forwarded: bytes) -> str:
+        """Return whom our own proxies name in X-Forwarded-For: the last hop that is none of them, empty if there is none."""
+        hops = [hop.strip() for hop in forwarded.decode("latin-1").split(",")]
+        return next((hop for hop in reversed(hops) if hop not in self.proxies), "")
+
     def _call(self, scope: HTTPScope, headers: Headers) -> Call:
         peer = (scope["client"] or ("", 0))[0]
         internal = self._shows_secret(headers.get(_INTERNAL))
@@ -105,12 +110,10 @@ class Edge:
         return self._operator_token is not None and hmac.compare_digest(shown, wanted)
 
     def _address(self, peer: str, headers: Headers) -> str:
-        """Return the client's address: the last hop in X-Forwarded-For that is not one of our own proxies."""
         forwarded = headers.get(b"x-forwarded-for")
-        if forwarded is None or peer not in self._proxies:
+        if forwarded is None or peer not in self.proxies:
             return peer
-        hops = [hop.strip() for hop in forwarded.decode("latin-1").split(",")]
-        return next((hop for hop in reversed(hops) if hop not in self._proxies), peer)
+        return self.named_client(forwarded) or peer
 
     async def _admit(self, scope: HTTPScope, headers: Headers, call: Call) -> None:
         method, path = str(scope["method"]), str(scope["path"])

@@ -6,8 +6,9 @@ made. A head is made anew at most once a second, because of its date and remaini
 
 import gzip
 import re
+from collections.abc import Callable
 from email.utils import formatdate
-from typing import Any, Final, Literal
+from typing import Final, Literal, cast
 
 import brotli
 
@@ -82,7 +83,7 @@ class StoredResponse:
 
 
 def _brotli(body: bytes) -> bytes:
-    compress: Any = brotli.compress  # pyright: ignore[reportUnknownMemberType]  (comes without types)
+    compress = cast("Callable[..., bytes]", brotli.compress)  # pyright: ignore[reportUnknownMemberType]  (comes without types)
     return compress(body, quality=BROTLI_QUALITY)
 
 

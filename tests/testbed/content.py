@@ -40,6 +40,7 @@ async def tell(town: Town, topic: str, key: object, **payload: object) -> None:
     """Have content told that this is now the state of `key`, as its reader does."""
     async with town.database("content").transaction() as connection:
         await _apply(connection, topic, str(key), payload)
+    await town.noticed("content")
 
 
 async def relate(town: Town, people: Sequence[Person], relations: Mapping[str, Set[tuple[int, int]]]) -> None:
@@ -49,6 +50,7 @@ async def relate(town: Town, people: Sequence[Person], relations: Mapping[str, S
             for who, whom in itertools.permutations(range(len(people)), 2):
                 key = f"{people[who].id}:{people[whom].id}"
                 await _apply(connection, topic, key, {"deleted": (who, whom) not in related})
+    await town.noticed("content")
 
 
 async def _apply(connection: Connection, topic: str, key: str, payload: dict[str, object]) -> None:

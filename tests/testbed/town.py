@@ -161,13 +161,24 @@ class Town:
         await self.settle()
 
     async def settle(self) -> None:
-        """Wait until every reader has applied every event told so far."""
+        """Wait until every reader has applied every event told so far, and every cache knows of it."""
         for service in self.host.services.values():
             for reader in service.definition.readers:
                 source = self.database(reader.source)
                 xid = await source.fetchval("SELECT max(xid)::text FROM outbox")
                 if xid is not None:
                     await self._seen(service.context.database, reader.source, int(str(xid)))
+        for name in self.host.services:
+            await self.noticed(name)
+
+    async def noticed(self, service: str) -> None:
+        """Wait until the service's cache knows of every commit so far, as it does by itself after a moment."""
+        context = self.host.services[service].context
+        xid = await context.database.fetchval("SELECT max(xid)::text FROM outbox")
+        async with asyncio.timeout(10):
+            while xid is not None and context.cache is not None and not context.cache.snapshot.sees(int(str(xid))):
+                context.outbox.committed()
+                await asyncio.sleep(0.005)
 
     def database(self, service: str) -> Database:
         """Return a service's pool."""

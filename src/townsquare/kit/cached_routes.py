@@ -1,14 +1,17 @@
-"""Which routes are cached, and under which key: declared where a route stands, read here.
+"""Which routes are cached, under which key, and what changes them: declared where a route stands, read here.
 
-`@get("/users/{user_id:str}/skills", opt=cached(USER_SKILLS, "plain", "limit", "cursor"))` names the strategy, the audience
-and the query parameters that make a difference. Others are not in the key, so they cannot fill the memory, and never reach
-the handler of a cached answer.
+`@get("/users/{user_id:str}/skills", opt=cached(USER_SKILLS, "plain", "limit", "cursor", tags=("skills:{person}",)))` names
+the strategy, the audience, the query parameters that make a difference, and the tags that an answer may have. Other
+parameters are not in the key, so they cannot fill the memory, and never reach the handler of a cached answer.
+
+`@delete(..., opt=changes("skills:{person}", "skills"))` names the tags that a write may emit. Handlers name the very tags;
+the reference page of the cache is made from the declarations, and tests hold the two to each other.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 from urllib.parse import parse_qsl, urlencode
 
 from litestar.handlers import HTTPRouteHandler
@@ -24,6 +27,7 @@ rest share one. `viewer`: only who signed in gets an answer at all, and it is th
 """
 
 _OPTION: Final = "cached"
+_CHANGES: Final = "changes"
 _PARAMETER: Final = re.compile(r"\{(\w+):(\w+)\}")
 _PATTERNS: Final = {"str": r"[^/]+", "uuid": r"[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}"}
 
@@ -35,6 +39,9 @@ class Declaration:
     strategy: Strategy
     audience: Audience
     parameters: tuple[str, ...]
+    tags: tuple[str, ...]
+    """Templates of the tags that an answer may have, such as `profile:{person}`. Those that the cache's layer itself gives
+    to what is kept for one viewer (`kit/caching.py`) are not among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +61,28 @@ class CachedRoute:
         return urlencode([pair for name in names for pair in given if pair[0] == name])
 
 
-def cached(strategy: Strategy, audience: Audience, *parameters: str) -> dict[str, Any]:
-    """Return a route's `opt`: its answers of 200 are kept."""
-    return {_OPTION: Declaration(strategy, audience, parameters)}
+def cached(strategy: Strategy, audience: Audience, *parameters: str, tags: tuple[str, ...]) -> dict[str, Any]:
+    """Return a route's `opt`: its answers of 200 are kept until one of its tags changes."""
+    return {_OPTION: Declaration(strategy, audience, parameters, tags)}
+
+
+def changes(*tags: str) -> dict[str, Any]:
+    """Return a write's `opt`: templates of the tags that it may emit."""
+    return {_CHANGES: tags}
+
+
+@dataclass(frozen=True, slots=True)
+class ChangingRoute:
+    """A write that changes cached answers."""
+
+    method: str
+    template: str
+    tags: tuple[str, ...]
+
+
+def changing_routes(handlers: Iterable[object]) -> list[ChangingRoute]:
+    """Return the writes among a service's handlers that say what they change."""
+    return [route for handler in handlers for route in _changing(handler)]
 
 
 class CachedRoutes:
@@ -80,6 +106,13 @@ def _routes_of(handler: object) -> Iterable[CachedRoute]:
     if isinstance(declaration, Declaration):
         for path in sorted(handler.paths):
             yield CachedRoute(path, _pattern(path), declaration)
+
+
+def _changing(handler: object) -> Iterable[ChangingRoute]:
+    if isinstance(handler, HTTPRouteHandler) and _CHANGES in handler.opt:
+        for path in sorted(handler.paths):
+            methods = cast("set[str]", handler.http_methods)  # one; the framework leaves its type open
+            yield ChangingRoute(min(methods), path, tuple(handler.opt[_CHANGES]))
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -119,8 +119,11 @@ class CacheLayer:
 
     # --- which entry ---------------------------------------------------------------------------------------------
 
-    async def _find(self, asking: Asking) -> tuple[Outcome, bool, Sequence[Entry]]:
-        """Return the answer, whether it is everybody's, and the entries beside its own that led to it."""
+    async def _find(self, asking: Asking) -> tuple[Outcome, bool, Sequence[Entry] | None]:
+        """Return the answer, whether it is everybody's, and the entries beside its own that led to it.
+
+        None in their place says that something else led to it, which may not be so the next time.
+        """
         viewer = asking.call.viewer
         token = asking.headers.get(b"consistency-token")
         if token is not None and not await self._reached(token.decode("latin-1")):
@@ -146,19 +149,19 @@ class CacheLayer:
             key, asking.strategy, lambda: self._fill(asking, viewer), stale_if_failed=viewer is None
         )
 
-    async def _is_plain(self, viewer: Viewer) -> tuple[bool, Sequence[Entry]]:
-        """Say whether nothing singles the viewer out, and on which entry that knowledge rests."""
+    async def _is_plain(self, viewer: Viewer) -> tuple[bool, Sequence[Entry] | None]:
+        """Say whether nothing singles the viewer out, and on which entry that knowledge rests, if it was kept."""
         key = f"standing {viewer.id.hex}"
 
         async def fill() -> Filled:
             plain = await self._context.database.fetchval(self._standing, viewer.id)
-            return Filled(plain, 1, frozenset({f"blocks:{viewer.id}", f"mutes:{viewer.id}"}))
+            return Filled(plain, 1, _singled_out(viewer))
 
         entry = self._cache.get(key)
         if entry is not None:
             return bool(entry.value), (entry,)
         outcome = await self._cache.fetch(key, STANDING, fill, stale_if_failed=False)
-        return bool(outcome.value), () if outcome.entry is None else (outcome.entry,)
+        return bool(outcome.value), None if outcome.entry is None else (outcome.entry,)
 
     async def _reached(self, text: str) -> bool:
         """Say whether what is kept here can be no older than the writes that the tokens stand for.
@@ -202,7 +205,10 @@ class CacheLayer:
         tag = next((value for name, value in captured.headers if name == b"etag"), b"")
         size = len(captured.body) + sum(len(name) + len(value) for name, value in headers)
         response = StoredResponse(headers, tag, captured.body)
-        return Filled(response, size, frozenset(call.depends.tags), call.depends.watched)
+        tags = frozenset(call.depends.tags)
+        own = frozenset[str]() if viewer is None else _singled_out(viewer)
+        # An answer without tags would be kept whatever changed: its handler has forgotten to name them.
+        return Filled(response, size, tags | own, call.depends.watched, keep=bool(tags))
 
     # --- answering -----------------------------------------------------------------------------------------------
 
@@ -218,10 +224,13 @@ class CacheLayer:
             return await _send(asking, send, 304, response.head_unchanged(coding, extra), b"")
         return await _send(asking, send, 200, response.head(coding, extra), response.body(coding))
 
-    def _teach(self, asking: Asking, outcome: Outcome, rests_on: Sequence[Entry]) -> None:
+    def _teach(self, asking: Asking, outcome: Outcome, rests_on: Sequence[Entry] | None) -> None:
         """Let the front answer such a request from now on."""
         entry, call = outcome.entry, asking.call
         if self.front is None or entry is None or outcome.result == "stale" or call.forwarded or call.internal:
+            return
+        # One that went while we waited tells nobody any more that it has gone.
+        if rests_on is None or not all(self._cache.store.holds(each) for each in (entry, *rests_on)):
             return
         asked = asking.from_outside()
         response = cast("StoredResponse", entry.value)
@@ -237,6 +246,11 @@ class CacheLayer:
             counted_unchanged=self._metrics.series("GET", asking.route.template, 304),
         )
         self.front.learn(asked, alias, rests_on)
+
+
+def _singled_out(viewer: Viewer) -> frozenset[str]:
+    """Name what singles a viewer out: whatever is kept for one viewer alone is out of date when that changes."""
+    return frozenset({f"blocks:{viewer.id}", f"mutes:{viewer.id}"})
 
 
 def _status(outcome: Outcome, now: float = 0.0) -> tuple[bytes, bytes]:

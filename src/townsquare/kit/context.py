@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from joserfc.jwk import OKPKey
 
+from townsquare.cache.cache import Cache
 from townsquare.kit.database import Database, DatabaseUnavailable
 from townsquare.kit.identity import Signer, Verifier
 from townsquare.kit.limits import Limits
@@ -32,6 +33,8 @@ class Context:
     worker: int = 0
     upstreams: Mapping[str, Upstream] = field(default_factory=dict[str, Upstream])
     signing_key: OKPKey | None = None
+    cache: Cache | None = None
+    """What this process keeps of the service; None where it serves nothing, or keeps nothing."""
     limits: Limits = field(init=False)
 
     def __post_init__(self) -> None:

@@ -21,7 +21,7 @@ class ServiceCache:
     def __init__(self, watched: Iterable[str], context: Context) -> None:
         settings = context.settings
         self.second = None if settings.redis_url is None else RedisLevel(settings.redis_url, ResponseCodec())
-        self.cache = Cache(settings.cache_mb * MEGABYTE, watched=watched, second=self.second)
+        self.cache = context.cache = Cache(settings.cache_mb * MEGABYTE, watched=watched, second=self.second)
         self.follower = Follower(self.cache, context.database, context.outbox, self._identified)
         self.layer: CacheLayer | None = None
         self._context = context

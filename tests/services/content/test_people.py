@@ -15,6 +15,7 @@ async def tell(town: Town, version: int, topic: str, key: object, **payload: obj
     event = Event(version, "0-0", topic, str(key), msgspec.Raw(msgspec.json.encode(payload)), "")
     async with town.database("content").transaction() as connection:
         await READER.topics[topic](connection, event)
+    await town.noticed("content")
 
 
 async def author_of(town: Town, post_id: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from litestar import Response, delete, get, put
 from litestar.params import FromPath
 
 from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.cached_routes import changes
 from townsquare.kit.clock import now
 from townsquare.kit.database import rows_affected
 from townsquare.kit.dependencies import Db, SignedIn, Transaction
@@ -61,7 +62,7 @@ async def list_bookmarks(
     return answer_page(request, page_of(rows, limit, post_of, _keys))
 
 
-@put("/posts/{post_id:uuid}/bookmark", status_code=204)
+@put("/posts/{post_id:uuid}/bookmark", status_code=204, opt=changes("bookmarks:{person}", "marks:{person}"))
 async def add_bookmark(write: Transaction, person: SignedIn, post_id: FromPath[UUID]) -> None:
     """Bookmark a post; nothing changes for who has it already."""
     if await write.fetchval(HOLD_POST, person.id, post_id) is None:
@@ -70,7 +71,7 @@ async def add_bookmark(write: Transaction, person: SignedIn, post_id: FromPath[U
         _tell(write, post_id, person, {})
 
 
-@delete("/posts/{post_id:uuid}/bookmark", status_code=204)
+@delete("/posts/{post_id:uuid}/bookmark", status_code=204, opt=changes("bookmarks:{person}", "marks:{person}"))
 async def delete_bookmark(write: Transaction, person: SignedIn, post_id: FromPath[UUID]) -> None:
     """Take a bookmark away, also where you cannot see the post any more; nothing changes for who has none."""
     if rows_affected(await write.execute(DELETE_BOOKMARK, post_id, person.id)):

@@ -10,12 +10,13 @@ from litestar import delete
 from litestar.params import FromPath
 
 from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.cached_routes import changes
 from townsquare.kit.clock import now
 from townsquare.kit.conditional import require_match
 from townsquare.kit.dependencies import SignedIn, Transaction
 from townsquare.kit.outbox import NewEvent
 from townsquare.kit.problems import Problem, not_found
-from townsquare.services.content.comment_view import COMMENT_COLUMNS, Comment, cache_tags, comment_of, told
+from townsquare.services.content.comment_view import COMMENT_COLUMNS, COMMENT_TAGS, Comment, cache_tags, comment_of, told
 from townsquare.services.content.visibility import PARTAKER_READABLE, READABLE
 
 
@@ -81,7 +82,7 @@ WHERE c.id = gone.id
 UNCOUNT_COMMENT: Final = "UPDATE posts SET comments = comments - 1 WHERE id = $1"
 
 
-@delete("/comments/{comment_id:uuid}", status_code=204)
+@delete("/comments/{comment_id:uuid}", status_code=204, opt=changes(*COMMENT_TAGS))
 async def delete_comment(request: AnyRequest, write: Transaction, person: SignedIn, comment_id: FromPath[UUID]) -> None:
     """Delete one's own comment, or one under one's own post; what others answered to it stays."""
     await write.execute(LOCK_POST_OF, comment_id)

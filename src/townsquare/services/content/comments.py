@@ -8,6 +8,7 @@ silence the people who answered; to leave a hole would make every client guess w
 A post's counter counts the comments that are there, whoever may see them.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal, TypeAlias
 from uuid import UUID
@@ -18,27 +19,31 @@ from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.cached_routes import cached, changes
 from townsquare.kit.clock import now
 from townsquare.kit.conditional import require_match
-from townsquare.kit.dependencies import Db, MaybeViewer, SignedIn, Transaction
+from townsquare.kit.dependencies import Db, DependsOn, MaybeViewer, SignedIn, Transaction
+from townsquare.kit.depends import Depends
 from townsquare.kit.identity import Viewer
 from townsquare.kit.ids import new_id, time_of
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, after_id, answer_page, page_of
 from townsquare.kit.problems import Problem, invalid, not_found
 from townsquare.kit.text_types import TEXT
 from townsquare.kit.writes import Write
-from townsquare.services.content.comment_view import COMMENT_COLUMNS, Comment, cache_tags, comment_of, told
+from townsquare.services.content.comment_view import COMMENT_COLUMNS, COMMENT_TAGS, Comment, cache_tags, comment_of, told
 from townsquare.services.content.people import ensure_author, ids_of_handles
 from townsquare.services.content.post_view import OLDEST
 from townsquare.services.content.publishing import checked
 from townsquare.services.content.text import MAX_TEXT
 from townsquare.services.content.visibility import (
+    FOLLOW,
     PARTAKER_LISTED,
     PARTAKER_READABLE,
     READABLE,
+    depend_on_follow,
     id_of,
-    require_readable,
 )
+from townsquare.strategies import COMMENTS
 
 MAX_DEPTH: Final = 100
 """Replies to replies: more than any conversation needs, and a bound for whoever follows a thread up or down."""
@@ -77,7 +82,7 @@ Listed: TypeAlias = Comment | MissingComment
 LIST_COMMENTS: Final = f"""
 SELECT *
 FROM (
-    SELECT {COMMENT_COLUMNS}, s.shown
+    SELECT {COMMENT_COLUMNS}, s.shown, p.author_id AS post_author_id, p.visibility
     FROM posts AS p
     JOIN people AS a ON a.id = p.author_id
     JOIN comments AS c ON c.post_id = p.id
@@ -90,6 +95,14 @@ FROM (
 ) AS oldest
 ORDER BY id
 LIMIT $4
+"""
+
+# By primary keys: what the rows above say of the post, for one without comments.
+READ_POST_OF: Final = f"""
+SELECT p.author_id AS post_author_id, p.visibility
+FROM posts AS p
+JOIN people AS a ON a.id = p.author_id
+WHERE p.id = $2 AND {READABLE}
 """
 
 # By primary keys.
@@ -153,12 +166,15 @@ WHERE c.id = $1 AND w.id = c.author_id
 RETURNING {COMMENT_COLUMNS}
 """
 
+LIST_TAGS: Final = ("comments:{post}", "author:{person}", "blocks:{person}", FOLLOW, "returned")
 
-@get("/posts/{post_id:uuid}/comments")
+
+@get("/posts/{post_id:uuid}/comments", opt=cached(COMMENTS, "plain", "limit", "cursor", tags=LIST_TAGS))
 async def list_comments(
     request: AnyRequest,
     db: Db,
     viewer: MaybeViewer,
+    depends: DependsOn,
     post_id: FromPath[UUID],
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorText = None,
@@ -166,8 +182,10 @@ async def list_comments(
     """List a post's comments, oldest first, threaded by `parent_id`."""
     asking, after = id_of(viewer), after_id(cursor) or OLDEST
     rows = await db.fetch(LIST_COMMENTS, asking, post_id, after, limit + 1)
-    if not rows:
-        await require_readable(db, asking, post_id)
+    post = rows[0] if rows else await db.fetchrow(READ_POST_OF, asking, post_id)
+    if post is None:
+        raise not_found()
+    _depend(depends, viewer, post_id, post, rows)
     return answer_page(request, page_of(rows, limit, _listed, _keys))
 
 
@@ -180,7 +198,7 @@ async def read_comment(db: Db, viewer: MaybeViewer, comment_id: FromPath[UUID]) 
     return comment_of(row)
 
 
-@post("/posts/{post_id:uuid}/comments", status_code=201)
+@post("/posts/{post_id:uuid}/comments", status_code=201, opt=changes(*COMMENT_TAGS))
 async def create_comment(
     write: Transaction, person: SignedIn, post_id: FromPath[UUID], data: JSONBody[NewComment]
 ) -> Response[Comment]:
@@ -198,7 +216,7 @@ async def create_comment(
     return Response(created, status_code=201, headers={"Location": f"/comments/{created.id}"})
 
 
-@patch("/comments/{comment_id:uuid}")
+@patch("/comments/{comment_id:uuid}", opt=changes(*COMMENT_TAGS))
 async def change_comment(
     request: AnyRequest, write: Transaction, person: SignedIn, comment_id: FromPath[UUID], data: JSONBody[CommentChange]
 ) -> Comment:
@@ -248,6 +266,17 @@ def _id_after(parent_id: UUID | None) -> UUID:
     if parent_id is not None and identifier < parent_id:
         return new_id(time_of(parent_id) + timedelta(milliseconds=1))
     return identifier
+
+
+def _depend(
+    depends: Depends, viewer: Viewer | None, post_id: UUID, post: asyncpg.Record, rows: Sequence[asyncpg.Record]
+) -> None:
+    """Say what a list depends on. Whom the post's author blocks, nobody sees under the post any more."""
+    author: UUID = post["post_author_id"]
+    depends.on(f"comments:{post_id}", f"author:{author}", f"blocks:{author}", "returned")
+    depends.on(*(f"author:{row['author_id']}" for row in rows if row["author_id"] is not None))
+    if post["visibility"] == "followers":
+        depend_on_follow(depends, viewer, author)
 
 
 def _listed(row: asyncpg.Record) -> Listed:

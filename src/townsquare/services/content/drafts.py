@@ -13,6 +13,7 @@ from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.cached_routes import changes
 from townsquare.kit.changes import given
 from townsquare.kit.clock import now
 from townsquare.kit.conditional import require_match
@@ -33,7 +34,7 @@ from townsquare.services.content.post_view import (
     media_of,
 )
 from townsquare.services.content.posts import answer_created
-from townsquare.services.content.publishing import ContentWarning, MediaIds, NewPost, publish
+from townsquare.services.content.publishing import POST_TAGS, ContentWarning, MediaIds, NewPost, publish
 from townsquare.services.content.text import MAX_TEXT
 
 DraftText: TypeAlias = Annotated[str, Meta(max_length=MAX_TEXT, pattern=TEXT)]
@@ -143,7 +144,7 @@ async def create_draft(write: Transaction, person: SignedIn, data: JSONBody[NewD
     return Response(created, status_code=201, headers={"Location": f"/drafts/{created.id}"})
 
 
-@post("/drafts/{draft_id:uuid}/publish", status_code=201)
+@post("/drafts/{draft_id:uuid}/publish", status_code=201, opt=changes(*POST_TAGS))
 async def publish_draft(
     request: AnyRequest, write: Transaction, person: SignedIn, draft_id: FromPath[UUID]
 ) -> Response[Post]:

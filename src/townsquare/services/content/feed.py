@@ -12,15 +12,27 @@ import asyncpg
 from litestar import Response, get
 from litestar.params import FromPath
 
+from townsquare.cache.cache import Cache
 from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.cached_routes import cached
 from townsquare.kit.database import Database
-from townsquare.kit.dependencies import Db, SignedIn
+from townsquare.kit.dependencies import Ctx, Db, DependsOn, SignedIn
 from townsquare.kit.identity import Viewer
+from townsquare.kit.kept import kept, kept_strategy
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, after_id, answer_page, page_of
 from townsquare.kit.problems import Problem, not_found
 from townsquare.services.content.people import find_person
-from townsquare.services.content.post_view import NEWEST, POST_COLUMNS, Post, post_keys, post_of
+from townsquare.services.content.post_view import (
+    LIST_TAGS,
+    NEWEST,
+    POST_COLUMNS,
+    Post,
+    depend_on_posts,
+    post_keys,
+    post_of,
+)
 from townsquare.services.content.visibility import LISTED
+from townsquare.strategies import POST_FEED
 
 FEW_FOLLOWS: Final = 250
 """Up to so many follows are merged at once: that takes about as long as the scan's whole window."""
@@ -144,12 +156,25 @@ ORDER BY id DESC
 LIMIT $3
 """
 
+# By the beginning of the key of follows; up to 7,500 entries of it, which are kept.
+LIST_FOLLOWED: Final = "SELECT followee FROM follows WHERE follower = $1 AND active"
 
-@get("/feed/{user_id:str}")
+FOLLOWED: Final = kept_strategy("FOLLOWED")
+
+TAG_BYTES: Final = 160
+"""What a tag takes in a set."""
+
+
+@get(
+    "/feed/{user_id:str}",
+    opt=cached(POST_FEED, "viewer", "limit", "cursor", tags=("posts:{person}", "follows:{person}", *LIST_TAGS)),
+)
 async def read_feed(
     request: AnyRequest,
     db: Db,
+    context: Ctx,
     person: SignedIn,
+    depends: DependsOn,
     user_id: FromPath[str],
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorText = None,
@@ -158,6 +183,10 @@ async def read_feed(
     before = after_id(cursor) or NEWEST
     await _require_own(db, person, user_id)
     rows = await newest_posts(db, person.id, before, limit + 1)
+    depend_on_posts(depends, rows, limit)
+    if context.cache is not None:
+        depends.on(f"follows:{person.id}")
+        depends.watch(await _authors(context.cache, db, person.id))
     return answer_page(request, page_of(rows, limit, post_of, post_keys))
 
 
@@ -165,6 +194,17 @@ async def newest_posts(db: Database, viewer: UUID, before: UUID, most: int) -> l
     """Return the `most` newest rows of the viewer's feed before a post."""
     rows = await db.fetch(SCAN_FEED, viewer, before, most)
     return rows if len(rows) == most else await db.fetch(MERGE_FEED, viewer, before, most)
+
+
+async def _authors(cache: Cache, db: Database, viewer: UUID) -> frozenset[str]:
+    """Return the tags of everybody whose posts come to a feed. They do not change from page to page, and seldom at all."""
+
+    async def read() -> tuple[frozenset[str], int]:
+        rows = await db.fetch(LIST_FOLLOWED, viewer)
+        tags = frozenset({f"posts:{viewer}", *(f"posts:{row['followee']}" for row in rows)})
+        return tags, TAG_BYTES * len(tags)
+
+    return await kept(cache, FOLLOWED, f"followed {viewer.hex}", frozenset({f"follows:{viewer}"}), read)
 
 
 async def _require_own(db: Database, person: Viewer, user_id: str) -> None:

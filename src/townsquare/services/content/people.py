@@ -141,6 +141,12 @@ async def find_person(db: Database, user_id: str, viewer: UUID | None) -> UUID |
     return None if row is None else row["id"]
 
 
+def handle_tag(user_id: str) -> tuple[str, ...]:
+    """Return the tag of an answer about whom a handle names; none for an id, which names one person for ever."""
+    named = read_user_id(user_id)
+    return (f"handle:{named}",) if isinstance(named, str) else ()
+
+
 async def ids_of_handles(write: Write, handles: Sequence[str]) -> list[UUID]:
     """Return the people who have these handles now; handles that nobody has are left out."""
     return [row["id"] for row in await write.fetch(IDS_BY_HANDLES, list(handles))] if handles else []
@@ -166,6 +172,8 @@ async def person_told(connection: Connection, event: Event) -> None:
     """Take over a name, a handle or an avatar, or hide somebody and all they wrote, which goes if they left for good."""
     person = msgspec.json.decode(event.payload, type=PersonTold)
     key = UUID(event.key)
+    # Nobody else hides people or shows them again, and whoever reads holds the checkpoint's lock.
+    was_hidden = await connection.fetchval(IS_HIDDEN, key)
     if person.deleted and person.purged:
         status = await connection.execute(PURGE_PERSON, key, event.id)
         await enqueue(connection, FORGET_PERSON, Departed(key))
@@ -174,14 +182,25 @@ async def person_told(connection: Connection, event: Event) -> None:
     else:
         status = await connection.execute(TELL_PERSON, key, person.handle, person.display_name, person.avatar, event.id)
     if rows_affected(status):
-        await _tell_on(connection, event, f"author:{key}")
+        await _tell_on(connection, event, *_tags_of(key, person, was_hidden=bool(was_hidden)))
+
+
+def _tags_of(key: UUID, person: PersonTold, *, was_hidden: bool) -> list[str]:
+    tags = [f"author:{key}"]
+    if person.handle:
+        tags.append(f"handle:{person.handle}")  # a handle that changes hands is told by its new owner
+    if person.deleted != was_hidden:
+        tags.append("trending")
+    if was_hidden and not person.deleted:
+        tags.append("returned")
+    return tags
 
 
 async def follow_told(connection: Connection, event: Event) -> None:
     """Begin or end a follow."""
-    follower, _ = _pair(event)
+    follower, followee = _pair(event)
     if await _relate(connection, event, TELL_FOLLOW):
-        await _tell_on(connection, event, f"follows:{follower}")
+        await _tell_on(connection, event, f"follows:{follower}", f"follow:{follower}:{followee}")
 
 
 async def block_told(connection: Connection, event: Event) -> None:

@@ -1,5 +1,6 @@
 """A post as everybody gets it, and how it is read from a row: the same in every list, in the feed and by itself."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
 from uuid import UUID
@@ -7,6 +8,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 from msgspec import Struct
+
+from townsquare.kit.depends import Depends
 
 Visibility: TypeAlias = Literal["public", "followers", "private"]
 ReplyPolicy: TypeAlias = Literal["everyone", "followers", "mentioned", "nobody"]
@@ -86,6 +89,17 @@ def post_of(row: asyncpg.Record) -> Post:
         edited_at=row["edited_at"],
         content_warning=row["content_warning"],
     )
+
+
+LIST_TAGS: Final = ("post:{post}", "author:{person}", "returned")
+"""What every list of posts depends on: each post that it shows, its author, and, as it cannot name whom it does not show,
+that an author who was hidden is back."""
+
+
+def depend_on_posts(depends: Depends, rows: Sequence[asyncpg.Record], limit: int) -> None:
+    """Say that a list was made of these rows. The one too many is not shown, but says that there is more: for as long as
+    its author is not hidden."""
+    depends.on("returned", *(f"author:{row['author_id']}" for row in rows), *(f"post:{row['id']}" for row in rows[:limit]))
 
 
 def media_of(column: str) -> list[MediaReference]:

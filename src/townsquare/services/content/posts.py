@@ -12,10 +12,11 @@ from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Struct, UnsetType
 
 from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.cached_routes import cached, changes
 from townsquare.kit.changes import given
 from townsquare.kit.clock import now
 from townsquare.kit.conditional import require_match
-from townsquare.kit.dependencies import Db, MaybeViewer, SignedIn, Transaction
+from townsquare.kit.dependencies import Db, DependsOn, MaybeViewer, SignedIn, Transaction
 from townsquare.kit.identity import Viewer
 from townsquare.kit.ids import new_id
 from townsquare.kit.problems import Problem, not_found
@@ -23,7 +24,8 @@ from townsquare.kit.writes import Write
 from townsquare.services.content import publishing
 from townsquare.services.content.post_view import POST_COLUMNS, Post, ReplyPolicy, Visibility, post_of
 from townsquare.services.content.publishing import ContentWarning, NewPost, PostText, publish
-from townsquare.services.content.visibility import READABLE, id_of
+from townsquare.services.content.visibility import FOLLOW, READABLE, depend_on_follow, id_of
+from townsquare.strategies import POST_DETAILS
 
 
 class PostChange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,22 +67,26 @@ RETURNING {POST_COLUMNS}
 DELETE_POST: Final = "DELETE FROM posts WHERE id = $1"
 
 
-@get("/posts/{post_id:uuid}")
-async def read_post(db: Db, viewer: MaybeViewer, post_id: FromPath[UUID]) -> Post:
+@get("/posts/{post_id:uuid}", opt=cached(POST_DETAILS, "plain", tags=("post:{post}", "author:{person}", FOLLOW)))
+async def read_post(db: Db, viewer: MaybeViewer, depends: DependsOn, post_id: FromPath[UUID]) -> Post:
     """Read a post."""
     row = await db.fetchrow(READ_POST, id_of(viewer), post_id)
     if row is None:
         raise not_found()
-    return post_of(row)
+    read = post_of(row)
+    depends.on(f"post:{read.id}", f"author:{read.author.id}")
+    if read.visibility == "followers":
+        depend_on_follow(depends, viewer, read.author.id)
+    return read
 
 
-@post("/posts", status_code=201)
+@post("/posts", status_code=201, opt=changes(*publishing.POST_TAGS))
 async def create_post(write: Transaction, person: SignedIn, data: JSONBody[NewPost]) -> Response[Post]:
     """Publish a post."""
     return answer_created(await publish(write, person, data))
 
 
-@patch("/posts/{post_id:uuid}")
+@patch("/posts/{post_id:uuid}", opt=changes(*publishing.POST_TAGS))
 async def change_post(
     request: AnyRequest, write: Transaction, person: SignedIn, post_id: FromPath[UUID], data: JSONBody[PostChange]
 ) -> Post:
@@ -117,7 +123,7 @@ async def change_post(
     return changed
 
 
-@delete("/posts/{post_id:uuid}", status_code=204)
+@delete("/posts/{post_id:uuid}", status_code=204, opt=changes(*publishing.POST_TAGS))
 async def delete_post(request: AnyRequest, write: Transaction, person: SignedIn, post_id: FromPath[UUID]) -> None:
     """Delete one's own post, with its comments and reactions."""
     current = await _own_post(request, write, person, post_id)

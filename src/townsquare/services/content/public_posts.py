@@ -6,12 +6,22 @@ from litestar import Response, get
 from litestar.params import QueryParameter
 
 from townsquare.kit.asgi import AnyRequest
-from townsquare.kit.dependencies import Db, MaybeViewer
+from townsquare.kit.cached_routes import cached
+from townsquare.kit.dependencies import Db, DependsOn, MaybeViewer
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, after_id, answer_page, page_of
 from townsquare.kit.problems import invalid
-from townsquare.services.content.post_view import NEWEST, POST_COLUMNS, Post, post_keys, post_of
+from townsquare.services.content.post_view import (
+    LIST_TAGS,
+    NEWEST,
+    POST_COLUMNS,
+    Post,
+    depend_on_posts,
+    post_keys,
+    post_of,
+)
 from townsquare.services.content.text import tag_key
 from townsquare.services.content.visibility import LISTED, id_of
+from townsquare.strategies import POST_FEED
 
 # The constant inner limit tells the planner that only a page is wanted, also in a plan for any $3: it walks the index
 # from its end and stops, where it would else expect a tenth of the table and read it all.
@@ -52,11 +62,15 @@ TagText = Annotated[
 ]
 
 
-@get("/public/posts")
+@get(
+    "/public/posts",
+    opt=cached(POST_FEED, "plain", "tag", "limit", "cursor", tags=("public", "tag:{tag}", *LIST_TAGS)),
+)
 async def list_public_posts(
     request: AnyRequest,
     db: Db,
     viewer: MaybeViewer,
+    depends: DependsOn,
     tag: TagText = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorText = None,
@@ -64,9 +78,13 @@ async def list_public_posts(
     """List public posts, newest first, all of them or those under a tag."""
     asking, after = id_of(viewer), after_id(cursor) or NEWEST
     if tag is None:
+        depends.on("public")
         rows = await db.fetch(LIST_PUBLIC, asking, after, limit + 1)
     else:
-        rows = await db.fetch(LIST_TAGGED, asking, after, limit + 1, _key_of(tag))
+        key = _key_of(tag)
+        depends.on(f"tag:{key}")
+        rows = await db.fetch(LIST_TAGGED, asking, after, limit + 1, key)
+    depend_on_posts(depends, rows, limit)
     return answer_page(request, page_of(rows, limit, post_of, post_keys))
 
 

@@ -149,6 +149,18 @@ def told(post: Post) -> dict[str, Any]:
     }
 
 
+POST_TAGS: Final = (
+    "post:{post}",
+    "posts:{person}",
+    "comments:{post}",
+    "public",
+    "search",
+    "tag:{tag}",
+    "trending",
+)
+"""What may change with a post; `cache_tags` says which of them do."""
+
+
 def cache_tags(*versions: Post) -> list[str]:
     """Name the cached answers that change with a post; `versions` are the post before and after."""
     post = versions[-1]

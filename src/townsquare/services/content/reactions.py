@@ -14,6 +14,7 @@ from litestar.params import FromPath, QueryParameter
 from msgspec import Struct
 
 from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.cached_routes import changes
 from townsquare.kit.clock import now
 from townsquare.kit.dependencies import Db, MaybeViewer, SignedIn, Transaction
 from townsquare.kit.identity import Viewer
@@ -129,6 +130,8 @@ WHERE p.id = $1
 RETURNING true
 """
 
+REACTION_TAGS: Final = ("reactions:{post}", "post:{post}", "marks:{person}")
+
 
 @get("/posts/{post_id:uuid}/reactions")
 async def list_reactions(
@@ -151,7 +154,7 @@ async def list_reactions(
     return answer_page(request, page_of(rows, limit, _reaction, _keys))
 
 
-@put("/posts/{post_id:uuid}/reactions/{kind:str}", status_code=204)
+@put("/posts/{post_id:uuid}/reactions/{kind:str}", status_code=204, opt=changes(*REACTION_TAGS))
 async def react(write: Transaction, person: SignedIn, post_id: FromPath[UUID], kind: FromPath[ReactionKind]) -> None:
     """React to a post; another kind of yours is replaced, and nothing changes for who reacted like this already."""
     await ensure_author(write, person)
@@ -164,7 +167,7 @@ async def react(write: Transaction, person: SignedIn, post_id: FromPath[UUID], k
         _tell(write, post_id, person, {"kind": kind})
 
 
-@delete("/posts/{post_id:uuid}/reactions/{kind:str}", status_code=204)
+@delete("/posts/{post_id:uuid}/reactions/{kind:str}", status_code=204, opt=changes(*REACTION_TAGS))
 async def withdraw_reaction(
     write: Transaction, person: SignedIn, post_id: FromPath[UUID], kind: FromPath[ReactionKind]
 ) -> None:

@@ -12,11 +12,21 @@ from litestar import Response, get
 from litestar.params import QueryParameter
 
 from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.cached_routes import cached
 from townsquare.kit.database import Database
-from townsquare.kit.dependencies import Db, MaybeViewer
+from townsquare.kit.dependencies import Db, DependsOn, MaybeViewer
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, after_id, answer_page, page_of
-from townsquare.services.content.post_view import NEWEST, POST_COLUMNS, Post, post_keys, post_of
+from townsquare.services.content.post_view import (
+    LIST_TAGS,
+    NEWEST,
+    POST_COLUMNS,
+    Post,
+    depend_on_posts,
+    post_keys,
+    post_of,
+)
 from townsquare.services.content.visibility import LISTED, id_of
+from townsquare.strategies import SEARCH_RESULTS
 
 # Empty, or `T`, where no word must be there: then no index can help, and such a search finds nothing.
 REQUIRED_WORDS: Final = "SELECT querytree(websearch_to_tsquery('plain_words', $1))"
@@ -61,17 +71,20 @@ LIMIT $3
 Query = Annotated[str, QueryParameter(min_length=1, max_length=200, description="Words that the posts hold.")]
 
 
-@get("/search")
+@get("/search", opt=cached(SEARCH_RESULTS, "plain", "q", "limit", "cursor", tags=("search", *LIST_TAGS)))
 async def search_posts(
     request: AnyRequest,
     db: Db,
     viewer: MaybeViewer,
+    depends: DependsOn,
     q: Query,
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorText = None,
 ) -> Response[Page[Post]]:
     """Search public posts for words, newest first."""
     rows = await _found(db, id_of(viewer), after_id(cursor) or NEWEST, limit + 1, q)
+    depends.on("search")
+    depend_on_posts(depends, rows, limit)
     return answer_page(request, page_of(rows, limit, post_of, post_keys))
 
 

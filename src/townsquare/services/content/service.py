@@ -22,6 +22,10 @@ from townsquare.services.content import (
     trending,
     user_posts,
 )
+from townsquare.services.content.comment_view import COMMENT_TAGS
+from townsquare.services.content.publishing import POST_TAGS
+from townsquare.services.content.reactions import REACTION_TAGS
+from townsquare.services.content.visibility import FOLLOW
 
 # By the primary keys of blocks and mutes, and by blocks_blocked_idx; stops at the first row of each.
 STANDING: Final = """
@@ -53,4 +57,17 @@ DEFINITION: Final = Definition(
     readers=(people.READER,),
     standing=STANDING,
     watched=frozenset({"posts"}),
+    changes={
+        "users tells how somebody is called and looks, that they left or are back": (
+            "author:{person}",
+            "handle:{handle}",
+            "trending",
+            "returned",
+        ),
+        "users tells that a follow began or ended": ("follows:{person}", FOLLOW),
+        "users tells that a block began or ended": ("blocks:{person}",),
+        "users tells that a mute began or ended": ("mutes:{person}",),
+        "what somebody left is deleted for good": (*POST_TAGS, *COMMENT_TAGS, *REACTION_TAGS),
+        "posts are imported, or forgotten again": POST_TAGS,
+    },
 )

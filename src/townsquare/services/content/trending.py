@@ -7,8 +7,10 @@ import asyncpg
 from litestar import get
 from msgspec import Struct
 
+from townsquare import strategies
+from townsquare.kit.cached_routes import cached
 from townsquare.kit.clock import now
-from townsquare.kit.dependencies import Db
+from townsquare.kit.dependencies import Db, DependsOn
 from townsquare.kit.ids import new_id
 from townsquare.kit.pages import DEFAULT_LIMIT, Limit, Page
 
@@ -42,9 +44,10 @@ LIMIT $2
 """
 
 
-@get("/trending")
-async def list_trending(db: Db, limit: Limit = DEFAULT_LIMIT) -> Page[TrendingTag]:
+@get("/trending", opt=cached(strategies.TRENDING, "everybody", "limit", tags=("trending",)))
+async def list_trending(db: Db, depends: DependsOn, limit: Limit = DEFAULT_LIMIT) -> Page[TrendingTag]:
     """List the tags of the last day, those with the most people first; there is one page."""
+    depends.on("trending")
     rows = await db.fetch(TRENDING, new_id(now() - PERIOD), limit)
     return Page([_trending_tag(row) for row in rows], None)
 

@@ -10,12 +10,22 @@ from litestar import Response, get
 from litestar.params import FromPath
 
 from townsquare.kit.asgi import AnyRequest
-from townsquare.kit.dependencies import Db, MaybeViewer
+from townsquare.kit.cached_routes import cached
+from townsquare.kit.dependencies import Db, DependsOn, MaybeViewer
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, after_id, answer_page, page_of
 from townsquare.kit.problems import not_found
-from townsquare.services.content.people import find_person
-from townsquare.services.content.post_view import NEWEST, POST_COLUMNS, Post, post_keys, post_of
-from townsquare.services.content.visibility import READABLE, UNBLOCKED, id_of
+from townsquare.services.content.people import find_person, handle_tag
+from townsquare.services.content.post_view import (
+    LIST_TAGS,
+    NEWEST,
+    POST_COLUMNS,
+    Post,
+    depend_on_posts,
+    post_keys,
+    post_of,
+)
+from townsquare.services.content.visibility import FOLLOW, READABLE, UNBLOCKED, depend_on_follow, id_of
+from townsquare.strategies import USER_POSTS
 
 # Walks posts_author_idx backwards; reads a page, and past what the viewer may not see. The constant inner limit tells
 # the planner that only a page is wanted, also in a plan for any $4.
@@ -34,11 +44,15 @@ LIMIT $4
 """
 
 
-@get("/users/{user_id:str}/posts")
+@get(
+    "/users/{user_id:str}/posts",
+    opt=cached(USER_POSTS, "own", "limit", "cursor", tags=("posts:{person}", *LIST_TAGS, "handle:{handle}", FOLLOW)),
+)
 async def list_posts_of(
     request: AnyRequest,
     db: Db,
     viewer: MaybeViewer,
+    depends: DependsOn,
     user_id: FromPath[str],
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorText = None,
@@ -49,6 +63,9 @@ async def list_posts_of(
     if author is None:
         raise not_found()
     rows = await db.fetch(LIST_POSTS_OF, asking, author, after, limit + 1)
+    depends.on(f"posts:{author}", f"author:{author}", *handle_tag(user_id))
+    depend_on_posts(depends, rows, limit)
+    depend_on_follow(depends, viewer, author)
     return answer_page(request, page_of(rows, limit, post_of, post_keys))
 
 

@@ -15,6 +15,7 @@ reacted) and `$1` (who asks; NULL for nobody).
 from typing import Final, Protocol
 from uuid import UUID
 
+from townsquare.kit.depends import Depends
 from townsquare.kit.identity import Viewer
 from townsquare.kit.problems import not_found
 
@@ -93,6 +94,15 @@ async def require_readable(source: Source, viewer: UUID | None, post_id: UUID) -
     """Raise the 404 for a post that does not exist or that the viewer may not see."""
     if await source.fetchval(POST_IS_READABLE, viewer, post_id) is None:
         raise not_found()
+
+
+FOLLOW: Final = "follow:{person}:{other}"
+
+
+def depend_on_follow(depends: Depends, viewer: Viewer | None, author: UUID) -> None:
+    """Say that what the viewer gets depends on whether they follow the author. Nobody follows anybody, nor oneself."""
+    if viewer is not None and viewer.id != author:
+        depends.on(FOLLOW.format(person=viewer.id, other=author))
 
 
 def id_of(viewer: Viewer | None) -> UUID | None:

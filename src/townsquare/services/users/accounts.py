@@ -14,6 +14,7 @@ from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
 from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.cached_routes import changes
 from townsquare.kit.clock import now
 from townsquare.kit.database import Connection, DatabaseUnavailable
 from townsquare.kit.dependencies import Ctx, Db, SignedIn, Transaction
@@ -34,7 +35,7 @@ from townsquare.services.users.email import (
 from townsquare.services.users.endorsements import withdraw_all_endorsements
 from townsquare.services.users.follows import end_all_follows
 from townsquare.services.users.passwords import GivenPassword, Password, hash_password, refuse_weak
-from townsquare.services.users.people import tell_person
+from townsquare.services.users.people import PERSON_TAGS, RETURNED, person_tags, tell_person
 from townsquare.services.users.profile import DisplayName
 from townsquare.services.users.proof import PasswordProof, lock_account, prove
 from townsquare.services.users.sessions import END_OTHERS, Credentials, SignedInPerson, begin_session
@@ -112,7 +113,7 @@ SELECT 'mute', 'mutes', muter, muted FROM mutes WHERE muter = $1 OR muted = $1
 PURGE: Final = "DELETE FROM people WHERE id = $1"
 
 
-@post("/register", status_code=201)
+@post("/register", status_code=201, opt=changes(*PERSON_TAGS))
 async def register(
     request: AnyRequest, context: Ctx, db: Db, write: Transaction, data: JSONBody[Registration]
 ) -> Response[Credentials]:
@@ -160,7 +161,7 @@ async def change_password(
     await password_changed(write, account.id, row["email"])
 
 
-@delete("/account", status_code=202)
+@delete("/account", status_code=202, opt=changes(*PERSON_TAGS))
 async def leave(
     request: AnyRequest, context: Ctx, write: Transaction, account: SignedIn, data: JSONBody[PasswordProof]
 ) -> Farewell:
@@ -171,7 +172,7 @@ async def leave(
     return Farewell(until)
 
 
-@post("/account/restore", status_code=200)
+@post("/account/restore", status_code=200, opt=changes(*PERSON_TAGS, RETURNED))
 async def restore(write: Transaction, account: SignedIn) -> Account:
     """Stay after all, within the thirty days."""
     row = await lock_account(write, account.id)
@@ -190,14 +191,14 @@ async def begin_leaving(write: Write, person: UUID, until: datetime) -> None:
     await write.execute(SET_DELETION, person, until)
     await write.execute(HIDE, person, now())
     await write.execute(END_OTHERS, person, None)
-    write.emit("person", person, {"id": person, "deleted": True}, [f"profile:{person}", "people"])
+    write.emit("person", person, {"id": person, "deleted": True}, person_tags(person))
 
 
 async def undo_leaving(write: Write, row: asyncpg.Record) -> None:
     """Show somebody again who was about to leave; `row` is the locked account."""
     await write.execute(SET_DELETION, row["id"], None)
     await write.execute(HIDE, row["id"], None)
-    tell_person(write, row["id"], row["handle"], row["display_name"], row["avatar"])
+    tell_person(write, row["id"], row["handle"], row["display_name"], row["avatar"], [RETURNED])
 
 
 async def purge_deleted(context: JobContext, _: Nothing) -> None:
@@ -226,7 +227,7 @@ async def _purge(connection: Connection, person: UUID) -> None:
     await forget_names_of(connection, person)
     events = [_ended(row) for row in await connection.fetch(RELATIONS, person)]
     gone = {"id": person, "deleted": True, "purged": True}
-    events.append(NewEvent("person", str(person), (f"profile:{person}", "people"), gone))
+    events.append(NewEvent("person", str(person), tuple(person_tags(person)), gone))
     await connection.execute(RETIRE_HANDLE, person)
     await connection.execute(PURGE, person)
     await insert_events(connection, events)

@@ -11,11 +11,12 @@ from litestar import Response, delete, get, put
 from litestar.params import FromPath
 
 from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.cached_routes import changes
 from townsquare.kit.clock import now
 from townsquare.kit.dependencies import Db, SignedIn, Transaction
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, answer_page, page_of
 from townsquare.kit.writes import Write
-from townsquare.services.users.follows import end_follow
+from townsquare.services.users.follows import FOLLOW_TAGS, end_follow
 from townsquare.services.users.pairs import find_other, find_undoable, lock_pair, undo
 from townsquare.services.users.people import PersonItem, before_cursor, person_item, since_and_id
 
@@ -51,7 +52,7 @@ async def list_blocks(
     return answer_page(request, page_of(rows, limit, person_item, since_and_id))
 
 
-@put("/users/{user_id:str}/block", status_code=204)
+@put("/users/{user_id:str}/block", status_code=204, opt=changes("blocks:{person}", *FOLLOW_TAGS))
 async def block(user_id: FromPath[str], person: SignedIn, write: Transaction) -> None:
     """Block a person; any follow between the two of you ends."""
     blocked = await find_other(write, user_id, person, "block")
@@ -63,7 +64,7 @@ async def block(user_id: FromPath[str], person: SignedIn, write: Transaction) ->
     _tell(write, person.id, blocked, deleted=False)
 
 
-@delete("/users/{user_id:str}/block", status_code=204)
+@delete("/users/{user_id:str}/block", status_code=204, opt=changes("blocks:{person}"))
 async def unblock(user_id: FromPath[str], person: SignedIn, write: Transaction) -> None:
     """Block a person no longer; ended follows stay ended."""
     blocked = await find_undoable(write, user_id, person, "block")

@@ -9,6 +9,7 @@ from uuid import UUID
 from litestar import delete, put
 from litestar.params import FromPath
 
+from townsquare.kit.cached_routes import changes
 from townsquare.kit.clock import now
 from townsquare.kit.database import Connection
 from townsquare.kit.dependencies import SignedIn, Transaction
@@ -79,7 +80,7 @@ RETURNING s.id, s.person
 """
 
 
-@put("/skills/{skill_id:uuid}/endorsement", status_code=204)
+@put("/skills/{skill_id:uuid}/endorsement", status_code=204, opt=changes("skills:{person}"))
 async def endorse(write: Transaction, person: SignedIn, skill_id: FromPath[UUID]) -> None:
     """Endorse somebody's skill; nothing changes for who did so already."""
     owner = await _lock(write, skill_id, person)
@@ -87,7 +88,7 @@ async def endorse(write: Transaction, person: SignedIn, skill_id: FromPath[UUID]
         _tell(write, skill_id, owner, person.id, deleted=False)
 
 
-@delete("/skills/{skill_id:uuid}/endorsement", status_code=204)
+@delete("/skills/{skill_id:uuid}/endorsement", status_code=204, opt=changes("skills:{person}"))
 async def withdraw_endorsement(write: Transaction, person: SignedIn, skill_id: FromPath[UUID]) -> None:
     """Withdraw your endorsement of a skill; nothing changes for who gave none."""
     owner = await _lock(write, skill_id, person)

@@ -12,25 +12,32 @@ from litestar import Response, delete, get, put
 from litestar.params import FromPath
 
 from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.cached_routes import cached, changes
 from townsquare.kit.clock import now
 from townsquare.kit.database import Connection
-from townsquare.kit.dependencies import Db, MaybeViewer, SignedIn, Transaction
+from townsquare.kit.dependencies import Db, DependsOn, MaybeViewer, SignedIn, Transaction
 from townsquare.kit.outbox import NewEvent, insert_events
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, answer_page, page_of
 from townsquare.kit.problems import Problem, not_found
 from townsquare.kit.writes import Write
 from townsquare.services.users.pairs import find_other, has_blocked, lock_pair
 from townsquare.services.users.people import (
+    RETURNED,
     PersonItem,
     asking,
     before_cursor,
+    depend_on_people,
     find_person,
     person_item,
     since_and_id,
 )
+from townsquare.strategies import FOLLOWERS
 
 MAX_FOLLOWS: Final = 7_500
 """People one person may follow: what a feed can be read from in a few milliseconds."""
+
+FOLLOW_TAGS: Final = ("following:{person}", "followers:{person}", "profile:{person}")
+"""What changes when a follow begins or ends."""
 
 # follows_followee_since_idx, read backward from the cursor; each row's person and block by primary keys.
 LIST_FOLLOWERS: Final = """
@@ -130,12 +137,16 @@ RETURNING p.id
 """
 
 
-@get("/users/{user_id:str}/followers")
+@get(
+    "/users/{user_id:str}/followers",
+    opt=cached(FOLLOWERS, "plain", "limit", "cursor", tags=("followers:{person}", "person:{person}", RETURNED)),
+)
 async def list_followers(
     request: AnyRequest,
     user_id: FromPath[str],
     db: Db,
     viewer: MaybeViewer,
+    depends: DependsOn,
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorText = None,
 ) -> Response[Page[PersonItem]]:
@@ -143,15 +154,21 @@ async def list_followers(
     before = before_cursor(cursor)
     person = await find_person(db, user_id, viewer)
     rows = await db.fetch(LIST_FOLLOWERS, person, asking(viewer), *before, limit + 1)
+    depends.on(f"followers:{person}", f"person:{person}")
+    depend_on_people(depends, rows)
     return answer_page(request, page_of(rows, limit, person_item, since_and_id))
 
 
-@get("/users/{user_id:str}/following")
+@get(
+    "/users/{user_id:str}/following",
+    opt=cached(FOLLOWERS, "plain", "limit", "cursor", tags=("following:{person}", "person:{person}", RETURNED)),
+)
 async def list_following(
     request: AnyRequest,
     user_id: FromPath[str],
     db: Db,
     viewer: MaybeViewer,
+    depends: DependsOn,
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorText = None,
 ) -> Response[Page[PersonItem]]:
@@ -159,10 +176,12 @@ async def list_following(
     before = before_cursor(cursor)
     person = await find_person(db, user_id, viewer)
     rows = await db.fetch(LIST_FOLLOWING, person, asking(viewer), *before, limit + 1)
+    depends.on(f"following:{person}", f"person:{person}")
+    depend_on_people(depends, rows)
     return answer_page(request, page_of(rows, limit, person_item, since_and_id))
 
 
-@put("/users/{user_id:str}/follow", status_code=204)
+@put("/users/{user_id:str}/follow", status_code=204, opt=changes(*FOLLOW_TAGS))
 async def follow(user_id: FromPath[str], person: SignedIn, write: Transaction) -> None:
     """Follow a person; nothing changes for who follows them already."""
     followee = await find_other(write, user_id, person, "follow")
@@ -178,7 +197,7 @@ async def follow(user_id: FromPath[str], person: SignedIn, write: Transaction) -
     _tell(write, person.id, followee, deleted=False)
 
 
-@delete("/users/{user_id:str}/follow", status_code=204)
+@delete("/users/{user_id:str}/follow", status_code=204, opt=changes(*FOLLOW_TAGS))
 async def unfollow(user_id: FromPath[str], person: SignedIn, write: Transaction) -> None:
     """Follow a person no longer; nothing changes for who does not follow them."""
     followee = await find_other(write, user_id, person, "follow")
@@ -211,6 +230,7 @@ def _tell(write: Write, follower: UUID, followee: UUID, *, deleted: bool) -> Non
 
 def _event(follower: UUID, followee: UUID, *, deleted: bool) -> NewEvent:
     payload: dict[str, object] = {"follower": follower, "followee": followee}
+    # Both profiles show a count of it.
     tags = (f"following:{follower}", f"followers:{followee}", f"profile:{follower}", f"profile:{followee}")
     return NewEvent("follow", f"{follower}:{followee}", tags, payload | ({"deleted": True} if deleted else {}))
 

@@ -10,6 +10,7 @@ from litestar import Response, delete, get, put
 from litestar.params import FromPath
 
 from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.cached_routes import changes
 from townsquare.kit.clock import now
 from townsquare.kit.dependencies import Db, SignedIn, Transaction
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, answer_page, page_of
@@ -49,7 +50,7 @@ async def list_mutes(
     return answer_page(request, page_of(rows, limit, person_item, since_and_id))
 
 
-@put("/users/{user_id:str}/mute", status_code=204)
+@put("/users/{user_id:str}/mute", status_code=204, opt=changes("mutes:{person}"))
 async def mute(user_id: FromPath[str], person: SignedIn, write: Transaction) -> None:
     """Mute a person; they are not told."""
     muted = await find_other(write, user_id, person, "mute")
@@ -58,7 +59,7 @@ async def mute(user_id: FromPath[str], person: SignedIn, write: Transaction) -> 
         _tell(write, person.id, muted, deleted=False)
 
 
-@delete("/users/{user_id:str}/mute", status_code=204)
+@delete("/users/{user_id:str}/mute", status_code=204, opt=changes("mutes:{person}"))
 async def unmute(user_id: FromPath[str], person: SignedIn, write: Transaction) -> None:
     """Mute a person no longer."""
     muted = await find_undoable(write, user_id, person, "mute")

@@ -4,6 +4,7 @@ A person is named by a UUID or by `@handle`. Whoever does not exist, is hidden, 
 there: 404, and the three look the same.
 """
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final, Protocol, TypeAlias
 from uuid import UUID
@@ -11,6 +12,7 @@ from uuid import UUID
 import asyncpg
 from msgspec import Meta, Struct
 
+from townsquare.kit.depends import Depends
 from townsquare.kit.identity import Viewer
 from townsquare.kit.pages import decode_cursor
 from townsquare.kit.problems import not_found
@@ -98,7 +100,28 @@ def since_and_id(row: asyncpg.Record) -> SinceCursor:
     return row["since"], row["id"]
 
 
-def tell_person(write: Write, person: UUID, handle: str, display_name: str, avatar: str | None) -> None:
+PERSON_TAGS: Final = ("profile:{person}", "person:{person}", "people")
+"""What changes when somebody comes, goes, or is called or looks otherwise: their profile, what shows them in a list or
+stands under their name, and what people are found by. A handle is its owner's for ever, so nothing depends on one."""
+
+RETURNED: Final = "returned"
+"""The tag of every list of people: somebody who was hidden is back. It happens rarely, and an answer cannot name whom it
+does not show."""
+
+
+def person_tags(person: UUID) -> list[str]:
+    """Name what changes with a person."""
+    return [template.format(person=person) for template in PERSON_TAGS]
+
+
+def depend_on_people(depends: Depends, rows: Iterable[asyncpg.Record]) -> None:
+    """Say that a list was made of these rows; the one too many is among them, because it says that there is more."""
+    depends.on(RETURNED, *(f"person:{row['id']}" for row in rows))
+
+
+def tell_person(
+    write: Write, person: UUID, handle: str, display_name: str, avatar: str | None, more_tags: Sequence[str] = ()
+) -> None:
     """Tell other services how a person is called and looks; whatever shows it is out of date."""
     payload = {"id": person, "handle": handle, "display_name": display_name, "avatar": avatar}
-    write.emit("person", person, payload, [f"profile:{person}", "people"])
+    write.emit("person", person, payload, [*person_tags(person), *more_tags])

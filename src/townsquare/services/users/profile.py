@@ -15,7 +15,7 @@ from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from townsquare.kit.asgi import AnyRequest
-from townsquare.kit.cached_routes import cached
+from townsquare.kit.cached_routes import cached, changes
 from townsquare.kit.clock import now
 from townsquare.kit.conditional import require_match
 from townsquare.kit.dependencies import Db, DependsOn, MaybeViewer, SignedIn, Transaction
@@ -23,7 +23,7 @@ from townsquare.kit.identity import Viewer
 from townsquare.kit.problems import Problem, not_found
 from townsquare.kit.text_types import LINE, TEXT
 from townsquare.kit.writes import Write
-from townsquare.services.users.people import Source, person_key, tell_person
+from townsquare.services.users.people import PERSON_TAGS, Source, person_key, tell_person
 from townsquare.strategies import USER_PROFILE
 
 DisplayName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^(?=[\s\S]*\S)" + LINE[1:])]
@@ -152,7 +152,7 @@ RETURNING {_COLUMNS}
 """
 
 
-@get("/profile/{user_id:str}", opt=cached(USER_PROFILE, "plain"))
+@get("/profile/{user_id:str}", opt=cached(USER_PROFILE, "plain", tags=("profile:{person}",)))
 async def read_profile(user_id: FromPath[str], db: Db, viewer: MaybeViewer, depends: DependsOn) -> Profile:
     """Read a person's profile."""
     found = await _find(db, user_id, viewer)
@@ -160,7 +160,7 @@ async def read_profile(user_id: FromPath[str], db: Db, viewer: MaybeViewer, depe
     return found
 
 
-@put("/profile/{user_id:str}")
+@put("/profile/{user_id:str}", opt=changes(*PERSON_TAGS))
 async def replace_profile(
     request: AnyRequest, user_id: FromPath[str], person: SignedIn, write: Transaction, data: JSONBody[WholeProfile]
 ) -> Profile:
@@ -169,7 +169,7 @@ async def replace_profile(
     return await _change(write, current, data)
 
 
-@patch("/profile/{user_id:str}")
+@patch("/profile/{user_id:str}", opt=changes(*PERSON_TAGS))
 async def change_profile(
     request: AnyRequest, user_id: FromPath[str], person: SignedIn, write: Transaction, data: JSONBody[ProfilePatch]
 ) -> Profile:

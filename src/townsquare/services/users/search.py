@@ -15,11 +15,13 @@ from litestar import Response, get
 from litestar.params import QueryParameter
 
 from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.cached_routes import cached
 from townsquare.kit.database import Database
-from townsquare.kit.dependencies import Db, MaybeViewer
+from townsquare.kit.dependencies import Db, DependsOn, MaybeViewer
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, answer_page, decode_cursor, page_of
 from townsquare.kit.problems import invalid
 from townsquare.services.users.people import PersonItem, asking, person_item
+from townsquare.strategies import SEARCH_RESULTS
 
 MAX_QUERY: Final = 100
 
@@ -101,11 +103,12 @@ _FIRST: Final = Place(typo=False, key="", of_name=False, person=UUID(int=0))
 _FIRST_TYPO: Final = _FIRST._replace(typo=True)
 
 
-@get("/search")
+@get("/search", opt=cached(SEARCH_RESULTS, "plain", "q", "limit", "cursor", tags=("people",)))
 async def search_people(
     request: AnyRequest,
     db: Db,
     viewer: MaybeViewer,
+    depends: DependsOn,
     q: Annotated[str, QueryParameter(description="A handle or a name, or the beginning of one of its words.")],
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorText = None,
@@ -114,6 +117,7 @@ async def search_people(
     wanted = q.strip()
     if not 1 <= len(wanted) <= MAX_QUERY:
         raise invalid("?q", f"Say in 1 to {MAX_QUERY} characters whom you look for.")
+    depends.on("people")
     after = decode_cursor(cursor, Place) or _FIRST
     rows = await _find(db, wanted, asking(viewer), after, limit + 1)
     return answer_page(request, page_of(rows, limit, person_item, _place))

@@ -12,6 +12,7 @@ from townsquare.services.users import (
     export,
     follows,
     mutes,
+    people,
     personal_tokens,
     post_counts,
     profile,
@@ -53,4 +54,15 @@ DEFINITION: Final = Definition(
     readers=(post_counts.READER,),
     signs_tokens=True,
     standing=STANDING,
+    changes={
+        "content tells how many posts somebody has": ("profile:{person}",),
+        "an account is deleted for good": (
+            *people.PERSON_TAGS,
+            *follows.FOLLOW_TAGS,
+            "skills:{person}",
+            "skills",
+            "blocks:{person}",
+            "mutes:{person}",
+        ),
+    },
 )

@@ -14,11 +14,13 @@ from litestar.params import QueryParameter
 from msgspec import Meta, Struct
 
 from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.cached_routes import cached
 from townsquare.kit.database import Connection
-from townsquare.kit.dependencies import Db
+from townsquare.kit.dependencies import Db, DependsOn
 from townsquare.kit.outbox import NewEvent, insert_events
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, answer_page, decode_cursor, page_of
 from townsquare.kit.writes import Write
+from townsquare.strategies import SKILLS
 
 _SortedPeople: TypeAlias = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
 
@@ -85,15 +87,17 @@ FOR UPDATE
 _FIRST: Final = (-(2**31), "")
 
 
-@get("/skills")
+@get("/skills", opt=cached(SKILLS, "everybody", "q", "limit", "cursor", tags=("skills",)))
 async def list_skill_names(
     request: AnyRequest,
     db: Db,
+    depends: DependsOn,
     q: Annotated[str, QueryParameter(max_length=100, description="How the name begins.")] = "",
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorText = None,
 ) -> Response[Page[KnownSkill]]:
     """List the names of skills that people have, the most common first."""
+    depends.on("skills")
     place = decode_cursor(cursor, tuple[_SortedPeople, str]) or _FIRST
     if beginning := name_key(q):
         rows = await db.fetch(LIST_NAMES_BEGINNING, *place, limit + 1, beginning)

@@ -14,8 +14,9 @@ from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
 from townsquare.kit.asgi import AnyRequest
+from townsquare.kit.cached_routes import cached, changes
 from townsquare.kit.clock import now
-from townsquare.kit.dependencies import Db, MaybeViewer, SignedIn, Transaction
+from townsquare.kit.dependencies import Db, DependsOn, MaybeViewer, SignedIn, Transaction
 from townsquare.kit.identity import Viewer
 from townsquare.kit.ids import new_id
 from townsquare.kit.pages import (
@@ -32,6 +33,7 @@ from townsquare.kit.text_types import LINE
 from townsquare.kit.writes import Write
 from townsquare.services.users.people import find_person
 from townsquare.services.users.skill_names import forget_name, name_key, remember_name
+from townsquare.strategies import USER_SKILLS
 
 MAX_SKILLS: Final = 100
 MAX_NAME: Final = 50
@@ -100,11 +102,15 @@ RETURNING name_key
 """
 
 
-@get("/users/{user_id:str}/skills")
+@get(
+    "/users/{user_id:str}/skills",
+    opt=cached(USER_SKILLS, "plain", "limit", "cursor", tags=("skills:{person}", "person:{person}")),
+)
 async def list_skills(
     request: AnyRequest,
     db: Db,
     viewer: MaybeViewer,
+    depends: DependsOn,
     user_id: FromPath[str],
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorText = None,
@@ -112,6 +118,7 @@ async def list_skills(
     """List a person's skills, in alphabetical order."""
     (after,) = decode_cursor(cursor, tuple[str]) or ("",)
     owner = await find_person(db, user_id, viewer)
+    depends.on(f"skills:{owner}", f"person:{owner}")
     rows = await db.fetch(LIST_SKILLS, owner, after, limit + 1)
     return answer_page(request, page_of(rows, limit, _skill, lambda row: (row["name_key"],)))
 
@@ -126,7 +133,7 @@ async def read_skill(db: Db, viewer: MaybeViewer, user_id: FromPath[str], skill_
     return _skill(row)
 
 
-@post("/users/{user_id:str}/skills", status_code=201)
+@post("/users/{user_id:str}/skills", status_code=201, opt=changes("skills:{person}", "skills"))
 async def add_skill(
     write: Transaction, person: SignedIn, user_id: FromPath[str], data: JSONBody[NewSkill]
 ) -> Response[Skill]:
@@ -145,7 +152,7 @@ async def add_skill(
     return Response(skill, headers={"Location": f"/users/{owner}/skills/{skill.id}"})
 
 
-@delete("/users/{user_id:str}/skills/{skill_id:uuid}", status_code=204)
+@delete("/users/{user_id:str}/skills/{skill_id:uuid}", status_code=204, opt=changes("skills:{person}", "skills"))
 async def delete_skill(write: Transaction, person: SignedIn, user_id: FromPath[str], skill_id: FromPath[UUID]) -> None:
     """Take a skill from your own, and its endorsements with it."""
     owner = await _own(write, user_id, person)

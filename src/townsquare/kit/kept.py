@@ -1,0 +1,36 @@
+"""Something that a handler would else ask the database for again and again, kept in this process under the answers' rules.
+
+It is never an answer, so it goes to no second level and is shown to nobody: only what handlers work out with it is.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar, cast
+
+from townsquare.cache.cache import Cache, Filled
+from townsquare.cache.strategies import Strategy
+
+T = TypeVar("T")
+
+LIFETIME: Final = 600.0
+"""Seconds; what changes it ends it before."""
+
+
+def kept_strategy(name: str) -> Strategy:
+    """Return the strategy of what is kept so: none of the 22, because it is no answer."""
+    return Strategy(name, lifetime=LIFETIME, grace=0, shared=False)
+
+
+async def kept(
+    cache: Cache, strategy: Strategy, key: str, tags: frozenset[str], read: Callable[[], Awaitable[tuple[T, int]]]
+) -> T:
+    """Return what is kept under `key` until one of `tags` changes; `read` asks for it and says how many bytes it takes."""
+    entry = cache.get(key)
+    if entry is not None:
+        return cast("T", entry.value)  # a key has one kind of value
+
+    async def fill() -> Filled:
+        value, size = await read()
+        return Filled(value, size, tags)
+
+    outcome = await cache.fetch(key, strategy, fill, stale_if_failed=False)
+    return cast("T", outcome.value)

@@ -26,8 +26,6 @@ from townsquare.cache.tracing import NoTracer, Tracer
 __all__ = ["Cache", "Change", "Fill", "FillFailed", "Filled", "Outcome", "Result"]
 
 DEFAULT_CAPACITY: Final = 64 << 20
-MOST_OWN: Final = 10_000
-"""Own transactions that no look has seen yet; those on top are not taken for known."""
 
 
 class Cache:
@@ -51,7 +49,11 @@ class Cache:
         self.store = Store(capacity, self.ledger, self._removed)
         self.statistics = Statistics()
         self.snapshot = NOTHING_SEEN
-        """What the last look had seen: no entry that is filled from now on is older."""
+        """What the last look had seen: no entry that is filled from now on is older, and whatever it sees is known.
+
+        Who must see a certain transaction can be served from what is kept when this sees it. That this process committed it
+        does not suffice: its author may have made another write elsewhere just before.
+        """
         self.trusted_until = float("-inf")
         """Until then every change that anybody may rely on is known."""
         self.listeners: list[Callable[[Event], None]] = []
@@ -70,7 +72,6 @@ class Cache:
             tell=self._tell,
         )
         self._source = 0
-        self._own: set[int] = set()
         self._in_touch = False
         self._cause: tuple[str | None, int | None] = (None, None)
 
@@ -95,15 +96,15 @@ class Cache:
         self.store.clear()
         self.ledger.begin(snapshot, known_from)
         self.snapshot = snapshot
-        self._own.clear()
         self.distrust()
         self._tell(Begun())
 
     def changed(self, change: Change) -> None:
         """Take note of this process's own commit: whatever has not seen it is gone when this returns."""
-        if len(self._own) < MOST_OWN:
-            self._own.add(change.xid)
-        self._apply(change)
+        for tag in change.tags:
+            self._cause = tag, change.xid
+            self.store.invalidate(tag, change.xid)
+        self._cause = None, None
 
     def looked(self, snapshot: Snapshot, changes: Iterable[Change], trusted_until: float) -> None:
         """Take in a look at the source: `changes` are all that `snapshot` sees and the one before did not.
@@ -111,17 +112,12 @@ class Cache:
         `trusted_until` is counted from before the look was sent, on this cache's clock.
         """
         for change in changes:
-            self._apply(change)
+            self.changed(change)
         self.snapshot = self.ledger.seen = snapshot
-        self._own = {xid for xid in self._own if not snapshot.sees(xid)}
         self.trusted_until = trusted_until
         if not self._in_touch and self.trusted:
             self._in_touch = True
             self._tell(TouchRegained())
-
-    def knows(self, xid: int) -> bool:
-        """True when whatever transaction `xid` changed is known here: who must see it can be served from what is kept."""
-        return self.snapshot.sees(xid) or xid in self._own
 
     def distrust(self) -> None:
         """Serve nothing as fresh until the next look."""
@@ -137,12 +133,6 @@ class Cache:
 
     def _moment(self) -> Moment:
         return Moment(self._source, self.snapshot, self.ledger.position)
-
-    def _apply(self, change: Change) -> None:
-        for tag in change.tags:
-            self._cause = tag, change.xid
-            self.store.invalidate(tag, change.xid)
-        self._cause = None, None
 
     # --- asking --------------------------------------------------------------------------------------------------
 

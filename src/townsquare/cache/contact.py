@@ -81,6 +81,10 @@ class Contact:
             if not await self._look():
                 raise SourceReplaced("the source is replaced faster than it can be looked at")
 
+    def cut(self) -> None:
+        """Hear at once that the connection has been cut: whoever answers next may be another one, with other numbers."""
+        self._cache.distrust()
+
     async def _begin(self) -> None:
         self._incarnation = None
         beginning = await self._source.begin()

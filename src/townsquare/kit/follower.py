@@ -14,7 +14,7 @@ import asyncpg
 from townsquare.cache.cache import Cache, Change
 from townsquare.cache.contact import Beginning, Contact, Look, SourceReplaced
 from townsquare.cache.snapshots import Snapshot
-from townsquare.kit.database import Database, DatabaseUnavailable
+from townsquare.kit.database import Connection, Database
 from townsquare.kit.logs import get_logger
 from townsquare.kit.outbox import Outbox
 
@@ -70,7 +70,10 @@ SELECT
     least(
         pg_snapshot_xmin(pg_current_snapshot()),
         greatest(
-            (SELECT min(xid) FROM outbox WHERE created_at > now() - interval '{HISTORY}'),
+            coalesce(
+                (SELECT min(xid) FROM outbox WHERE created_at > now() - interval '{HISTORY}'),
+                pg_snapshot_xmin(pg_current_snapshot())
+            ),
             (SELECT xid FROM outbox ORDER BY xid DESC OFFSET {MOST_HISTORY} LIMIT 1)
         )
     )::text AS known_from
@@ -78,38 +81,59 @@ SELECT
 
 
 class OutboxSource:
-    """A service's outbox as a cache follows it, on a connection of its own.
+    """A service's outbox as a cache follows it, on a connection of its own; `cut` is called when that is closed.
 
-    When all others are busy, or wait for locks, the cache must not lose touch: every read would then become one more
-    query, and the database would never recover.
+    Of its own: when all others are busy, or wait for locks, the cache must not lose touch, or every read would become one
+    more query and the database would never recover.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = Database(
-            database.dsn, size=1, pooler=database.pooler, deadline=LOOK_DEADLINE, name=f"{database.name}-follower"
-        )
-        self._begun = False
+    def __init__(self, database: Database, cut: Callable[[], None]) -> None:
+        self._database = database
+        self._cut = cut
+        self._connection: Connection | None = None
+        self._history = True
 
     async def begin(self) -> Beginning:
         """Find out which database it is, and how far back its changes are still told."""
-        self._begun = True
-        async with asyncio.timeout(BEGIN_DEADLINE):
-            row = await self._database.fetchrow(BEGIN)
-        assert row is not None  # noqa: S101  (it has no FROM)
+        self._history = True
+        row = (await self._fetch(BEGIN_DEADLINE, BEGIN))[0]
         identity = f"{row['system']}.{row['timeline']}.{row['incarnation']}"
         return Beginning(identity, row["incarnation"], int(row["known_from"]))
 
     async def look(self, before: Snapshot) -> Look:
         """Return what has come to be visible since `before`."""
-        deadline, self._begun = BEGIN_DEADLINE if self._begun else LOOK_DEADLINE, False
-        async with asyncio.timeout(deadline):
-            rows = await self._database.fetch(LOOK, str(before.xmax), [str(xid) for xid in before.active])
+        deadline = BEGIN_DEADLINE if self._history else LOOK_DEADLINE
+        rows = await self._fetch(deadline, LOOK, str(before.xmax), [str(xid) for xid in before.active])
+        self._history = False
         changes = [Change(int(row["xid"]), row["tags"]) for row in rows if row["xid"] is not None]
         return Look(rows[0]["incarnation"], Snapshot.parse(rows[0]["snapshot"]), changes)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close the connection."""
-        await self._database.close()
+        if self._connection is not None:
+            self._connection.terminate()
+
+    async def _fetch(self, deadline: float, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        async with asyncio.timeout(deadline):
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await self._connect()
+            try:
+                return await self._connection.fetch(sql, *arguments)
+            except BaseException:
+                self._connection.terminate()
+                raise
+
+    async def _connect(self) -> Connection:
+        database = self._database
+        connection = await asyncpg.connect(
+            database.dsn,
+            timeout=LOOK_DEADLINE,
+            statement_cache_size=0 if database.pooler else 100,
+            max_cached_statement_lifetime=0,
+            server_settings={} if database.pooler else {"application_name": f"{database.name}-follower"},
+        )
+        connection.add_termination_listener(lambda _: self._cut())
+        return connection
 
 
 class Follower:
@@ -122,7 +146,7 @@ class Follower:
     def __init__(
         self, cache: Cache, database: Database, outbox: Outbox, identified: Callable[[str], None] = lambda _: None
     ) -> None:
-        self._source = OutboxSource(database)
+        self._source = OutboxSource(database, lambda: self._contact.cut())
         self._contact = Contact(cache, self._source, identified)
         self._outbox = outbox
         self._in_touch = True
@@ -145,13 +169,13 @@ class Follower:
                     await _wait(woken, LOOK_SECONDS)
                     await asyncio.sleep(min(max(GATHER_SECONDS, took * (SHARE_OF_TIME - 1)), LONGEST_GATHERING))
             finally:
-                await self._source.close()
+                self._source.close()
 
     async def look(self) -> None:
         """Look once; a failure is noted and changes nothing."""
         try:
             await self._contact.look()
-        except (DatabaseUnavailable, asyncpg.PostgresError, SourceReplaced, TimeoutError) as error:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, SourceReplaced, OSError, TimeoutError) as error:
             if self._in_touch:
                 self._log.warning("the cache has lost touch", error_type=type(error).__name__)
             self._in_touch = False

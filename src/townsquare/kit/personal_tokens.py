@@ -31,9 +31,11 @@ def exchange_through(upstreams: Mapping[str, Upstream]) -> Exchange:
     async def exchange(token: str) -> str:
         if (owner := upstreams.get(OWNER_OF_ACCOUNTS)) is None:
             raise Problem("upstream_unavailable", headers={"Retry-After": "1"})
-        reply = await owner.call("POST", EXCHANGE_PATH, body=msgspec.json.encode(ExchangeRequest(token)), timeout=5)
+        reply = await owner.call("POST", EXCHANGE_PATH, body=msgspec.json.encode(ExchangeRequest(token)))
+        if reply.status >= 500:
+            raise Problem("upstream_unavailable", headers={"Retry-After": "1"})
         if reply.status != 200:
-            raise Problem("invalid_token" if reply.status < 500 else "upstream_unavailable")
+            raise Problem("invalid_token")
         return msgspec.json.decode(reply.body, type=ExchangeAnswer).access_token
 
     return exchange

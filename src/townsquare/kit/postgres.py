@@ -37,6 +37,17 @@ STEADY_SECONDS = 10.0
 # Any number, the same in every process: who creates databases waits for the others who do.
 CREATING_DATABASES = 7_267_381
 
+# What a server says, or leaves unsaid, while it comes or goes.
+_NOT_YET = (
+    OSError,
+    TimeoutError,
+    PostgresStartError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
 SELECT_DATABASES = """
     SELECT datname
     FROM pg_database
@@ -122,6 +133,8 @@ class EmbeddedPostgres:
                 await self._serve()
             except PostgresError as error:
                 self._logger.error("postgres.restart_failed", reason=str(error))  # noqa: TRY400
+            except Exception:  # whatever it is: nobody else would start it again
+                self._logger.exception("postgres.restart_failed")
             else:
                 self._logger.info("postgres.restarted", pid=self._postmaster.pid)
 
@@ -188,7 +201,7 @@ class EmbeddedPostgres:
             except asyncpg.CannotConnectNowError:
                 # It says that it is starting: a long recovery is no silence.
                 until = time.monotonic() + self._answer_timeout
-            except (OSError, TimeoutError, asyncpg.PostgresConnectionError, PostgresStartError):
+            except _NOT_YET:
                 pass
             except asyncpg.PostgresError as error:
                 raise PostgresStartError(

@@ -184,6 +184,12 @@ class Town:
         """Return a service's pool."""
         return self.host.services[service].context.database
 
+    def forget(self, service: str) -> None:
+        """Empty the service's cache: a test has changed rows behind its back."""
+        cache = self.host.services[service].context.cache
+        if cache is not None:
+            cache.clear()
+
     async def _seen(self, database: Database, source: str, xid: int) -> None:
         async with asyncio.timeout(10):
             while True:

@@ -250,6 +250,7 @@ async def test_every_way_to_read_it_shows_what_a_model_says_page_by_page(
     await relate(town, people, world)
     for (way, sql), viewer in itertools.product(ways.items(), PEOPLE):
         monkeypatch.setattr(feed, "SCAN_FEED", sql)
+        town.forget("content")
         shown = await town.content.all_items(f"/feed/{people[viewer].id}", limit=limit, as_=people[viewer])
         assert [item["id"] for item in shown] == [written[number] for number in world.feed(viewer)], (way, viewer)
 
@@ -317,3 +318,4 @@ async def follow_silent(town: Town, follower: Person, count: int) -> None:
         follower.id,
         followed,
     )
+    town.forget("content")

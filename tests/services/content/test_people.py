@@ -37,7 +37,7 @@ async def test_a_new_name_stands_on_old_posts(town: Town) -> None:
     await tell(town, FAR, "person", ada.id, handle=ada.handle, display_name="Ada L.", avatar="/a.webp")
     told = {"id": str(ada.id), "handle": ada.handle, "display_name": "Ada L.", "avatar": "/a.webp"}
     assert await author_of(town, post) == told
-    assert (await last_event(town, "person_seen", ada.id))[1] == {f"author:{ada.id}"}
+    assert (await last_event(town, "person_seen", ada.id))[1] == {f"author:{ada.id}", f"handle:{ada.handle}"}
 
 
 async def test_an_event_that_comes_late_or_twice_changes_nothing(town: Town) -> None:
@@ -89,7 +89,7 @@ async def test_a_follow_that_ended_does_not_come_back_with_a_late_event(town: To
 async def test_each_relation_names_whose_answers_it_changes(town: Town) -> None:
     one, other = uuid4(), uuid4()
     for topic, tags in {
-        "follow": {f"follows:{one}"},
+        "follow": {f"follows:{one}", f"follow:{one}:{other}"},
         "block": {f"blocks:{one}", f"blocks:{other}"},
         "mute": {f"mutes:{one}"},
     }.items():

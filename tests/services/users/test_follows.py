@@ -113,6 +113,7 @@ async def test_lists_leave_out_the_hidden_and_those_who_block_the_viewer(town: T
         assert await handles(town, path) == [joan.handle, grace.handle]
         assert await handles(town, path, as_=viewer) == [grace.handle]
     await town.database("users").execute("UPDATE people SET hidden_at = now() WHERE id = $1", grace.id)
+    town.forget("users")
     assert await handles(town, f"/users/{ada.id}/followers") == [joan.handle]
     assert (await town.users.get(f"/users/{grace.id}/followers")).status == 404
 

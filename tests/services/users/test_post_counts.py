@@ -17,6 +17,7 @@ def told(number: int, person: Person, posts: int) -> Event:
 async def take(town: Town, *events: Event) -> None:
     async with town.database("users").transaction() as connection:
         await post_counts_told(connection, events)
+    await town.noticed("users")
 
 
 async def shown(town: Town, person: Person) -> int:

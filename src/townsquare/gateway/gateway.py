@@ -6,14 +6,15 @@ directions, within the topology's timeout.
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol, cast
+from urllib.parse import quote
 
 import aiohttp
-from litestar.types import HTTPScope, Receive, Send
+from litestar.types import HTTPScope, Message, Receive, Send
 
 from townsquare.kit.asgi import HTTPApp
 from townsquare.kit.calls import Call, call_of, send_problem
 from townsquare.kit.edge import ADDRESS_HEADER, FORWARDED_HEADER, OWN_HEADERS, PREFIX_HEADER, REQUEST_ID_HEADER
-from townsquare.kit.problems import Problem
+from townsquare.kit.problems import Code, Problem
 from townsquare.topology import Service
 
 _HOP_BY_HOP = frozenset(
@@ -21,6 +22,8 @@ _HOP_BY_HOP = frozenset(
      b"transfer-encoding", b"upgrade", b"host")
 )  # fmt: skip
 _SET_BY_THE_EDGE = frozenset((b"x-request-id", b"x-content-type-options", b"referrer-policy", b"vary", b"date", b"server"))
+_NOT_OURS_TO_SAY = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+"""What the HTTP client would add by itself: whoever asks may have left it out on purpose."""
 _CONNECT_SECONDS = 2.0
 
 
@@ -47,7 +50,7 @@ class Gateway:
             return
         name, slash, rest = path[5:].partition("/")
         destination = self._destinations.get(name)
-        if destination is None or not slash:
+        if destination is None or not slash or not _is_plain(scope, name):
             await send_problem(Problem("not_found", "There is no such service here."), scope, send)
             return
         call_of(scope).prefix = f"/api/{name}"
@@ -55,8 +58,13 @@ class Gateway:
         await destination(inner, receive, send)
 
 
+def _is_plain(scope: HTTPScope, name: str) -> bool:
+    """False where the part that names the service is percent-encoded: what is cut off below would be something else."""
+    return not scope["raw_path"] or scope["raw_path"].startswith(f"/api/{name}/".encode())
+
+
 def _raw(scope: HTTPScope, name: str) -> bytes:
-    return (scope["raw_path"] or scope["path"].encode())[len("/api/") + len(name) :]
+    return (scope["raw_path"] or quote(scope["path"]).encode())[len("/api/") + len(name) :]
 
 
 class RemoteService:
@@ -69,13 +77,23 @@ class RemoteService:
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=service.timeout)
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        """Stream the request there and the answer back."""
+        """Stream the request there and the answer back; an answer that breaks off there breaks off here."""
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
         try:
-            await self._pass_on(scope, receive, send)
-        except TimeoutError:
-            await send_problem(Problem("upstream_timeout", headers={"Retry-After": "1"}), scope, send)
-        except (aiohttp.ClientError, OSError):
-            await send_problem(Problem("upstream_unavailable", headers={"Retry-After": "1"}), scope, send)
+            await self._pass_on(scope, receive, watched)
+        except (aiohttp.ClientError, OSError) as error:
+            if begun:
+                raise
+            # To be slow in connecting is to be away: nothing was asked of it yet.
+            late = isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError)
+            code: Code = "upstream_timeout" if late else "upstream_unavailable"
+            await send_problem(Problem(code, headers={"Retry-After": "1"}), scope, send)
 
     async def _pass_on(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         query = scope["query_string"].decode("latin-1")
@@ -88,6 +106,7 @@ class RemoteService:
             data=_body(receive) if _has_body(scope) else None,
             timeout=self._timeout,
             allow_redirects=False,
+            skip_auto_headers=_NOT_OURS_TO_SAY,
         ) as answer:
             headers = [
                 (name.lower(), value)
@@ -100,14 +119,15 @@ class RemoteService:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _headers(self, scope: HTTPScope) -> list[tuple[str, str]]:
-        call = call_of(scope)
+        dropped = {*_HOP_BY_HOP, *OWN_HEADERS, REQUEST_ID_HEADER}
+        for name, value in scope["headers"]:
+            if name == b"connection":
+                dropped.update(each.strip().lower() for each in value.split(b","))
+        dropped.discard(b"content-length")  # the body's length is the body's, whatever a client calls it
         passed = [
-            (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in scope["headers"]
-            if name not in _HOP_BY_HOP and name not in OWN_HEADERS and name not in (REQUEST_ID_HEADER, b"content-length")
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"] if name not in dropped
         ]
-        length = [("content-length", v.decode()) for n, v in scope["headers"] if n == b"content-length"]
-        return passed + length + self._own_headers(call)
+        return passed + self._own_headers(call_of(scope))
 
     def _own_headers(self, call: Call) -> list[tuple[str, str]]:
         return [

@@ -3,14 +3,14 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from testbed.notes import Notes, running_notes
+from testbed.platforms import frozen
 from testbed.town import Answer
 from townsquare.kit.postgres import EmbeddedPostgres, find_programs
 
@@ -39,20 +39,11 @@ async def notes(durable: EmbeddedPostgres, tmp_path: Path) -> AsyncIterator[Note
         yield running
 
 
-@contextmanager
-def frozen(server: EmbeddedPostgres) -> Iterator[None]:
-    """Stop every process of the server with SIGSTOP for a while."""
+def processes_of(server: EmbeddedPostgres) -> list[psutil.Process]:
+    """Every process of the server."""
     assert server.pid is not None
     master = psutil.Process(server.pid)
-    processes = [master, *master.children(recursive=True)]
-    for process in processes:
-        process.suspend()
-    try:
-        yield
-    finally:
-        for process in processes:
-            if process.is_running():
-                process.resume()
+    return [master, *master.children(recursive=True)]
 
 
 async def timed(notes: Notes, path: str) -> tuple[Answer, float]:
@@ -68,7 +59,7 @@ async def until_ready(notes: Notes, seconds: float = 20) -> None:
 
 async def test_a_frozen_database_gives_503_in_time_and_recovers_by_itself(notes: Notes, durable: EmbeddedPostgres) -> None:
     await until_ready(notes)
-    with frozen(durable):
+    with frozen(processes_of(durable)):
         answers = await asyncio.gather(*(timed(notes, "/notes") for _ in range(12)))
         for answer, seconds in answers:
             assert (answer.status, answer.code) == (503, "unavailable")

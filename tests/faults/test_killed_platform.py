@@ -41,14 +41,15 @@ async def test_after_a_kill_everything_acknowledged_is_there_and_every_event_too
                 crowd = Crowd(client, SEED)
                 writing = asyncio.create_task(crowd.run())
                 for _ in range(rounds):
-                    await crowd.acknowledge(20)
+                    await crowd.acknowledge(40)
                     await asyncio.sleep(chance.random() * 0.3)
                     await kill(platform, chance)
                     platform = Platform(platform.data, *arguments, port=platform.port)
                     await platform.start()
-                await crowd.acknowledge(20)
+                await crowd.acknowledge(40)
                 crowd.stop()
                 await writing
+                assert crowd.stale == []
                 assert crowd.cut > 0
                 assert {answer.status for answer in crowd.refused} <= {503}
                 await reckon(platform, client, crowd)
@@ -66,13 +67,14 @@ async def test_a_killed_service_loses_nothing_while_the_others_go_on() -> None:
                 crowd = Crowd(client, SEED)
                 writing = asyncio.create_task(crowd.run())
                 for service in ("users", "content", "gateway"):
-                    await crowd.acknowledge(20)
+                    await crowd.acknowledge(40)
                     await asyncio.sleep(chance.random() * 0.3)
                     for child in platform.children("serve", service):
                         child.kill()
-                await crowd.acknowledge(20)
+                await crowd.acknowledge(40)
                 crowd.stop()
                 await writing
+                assert crowd.stale == []
                 assert {answer.status for answer in crowd.refused} <= {503}
                 await until(lambda: all_three(platform))
                 await reckon(platform, client, crowd)

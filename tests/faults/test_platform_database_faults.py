@@ -29,11 +29,12 @@ async def test_every_fault_is_a_503_in_time_and_ends_by_itself(up: Platform) -> 
         crowd = Crowd(client, SEED)
         writing = asyncio.create_task(crowd.run())
         for fault in (signal.SIGKILL, signal.SIGSTOP, signal.SIGINT):
-            await crowd.acknowledge(20)
+            await crowd.acknowledge(40)
             await strike(up, crowd, fault)
-            await crowd.acknowledge(20)
+            await crowd.acknowledge(40)
         crowd.stop()
         await writing
+        assert crowd.stale == []
         await until(lambda: ready(up))
         assert crowd.cut == 0
         assert {(answer.status, answer.code) for answer in crowd.refused} == {(503, "unavailable")}

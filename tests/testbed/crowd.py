@@ -6,6 +6,7 @@ It remembers what was acknowledged, so that afterwards everything can be compare
 import asyncio
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -57,6 +58,8 @@ class Crowd:
         self.cut = 0
         """Calls whose connection broke before an answer came."""
         self.refused: list[Answer] = []
+        self.stale: list[str] = []
+        """Own writes that were not seen in a read that carried their token."""
         self.slowest_refusal = 0.0
         """In seconds; without registrations, which are slow for another reason: they hash a password."""
 
@@ -103,6 +106,7 @@ class Crowd:
         text = f"{me.handle} says {self._chance.getrandbits(60):x}"
         answer = await self._send("POST", "/api/content/posts", me, {"text": text, "visibility": "public"})
         me.posts[answer.json["id"]] = text
+        await self._read_back(me, f"/api/content/posts/{answer.json['id']}", answer, "text", text)
 
     async def _follow(self, me: Member) -> None:
         other = self._chance.choice(self.members)
@@ -114,25 +118,38 @@ class Crowd:
 
     async def _rename(self, me: Member) -> None:
         name = f"{me.handle} {self._chance.getrandbits(20)}"
-        await self._send("PATCH", f"/api/users/profile/{me.id}", me, {"display_name": name})
+        path = f"/api/users/profile/{me.id}"
+        answer = await self._send("PATCH", path, me, {"display_name": name})
         me.name = name
+        await self._read_back(me, path, answer, "display_name", name)
 
-    async def _send(self, method: str, path: str, me: Member | None = None, body: Any = ...) -> Answer:
-        """Send a call, again and again with the same key, until it is acknowledged."""
+    async def _read_back(self, me: Member, path: str, written: Answer, field: str, value: str) -> None:
+        """See the own write, as whoever wrote it and as nobody."""
+        sent = {name: written.headers[name] for name in ("Consistency-Token",) if name in written.headers}
+        for reader in (me, None):
+            answer = await self._send("GET", path, reader, headers=sent)
+            if answer.json[field] != value:
+                self.stale.append(f"{path}: {answer.json[field]!r} instead of {value!r}, {dict(answer.headers)}")
+
+    async def _send(
+        self, method: str, path: str, me: Member | None = None, body: Any = ..., headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Send a call, again and again with the same key, until it is answered."""
         key = str(uuid4())
+        sent = {"Idempotency-Key": key, **(headers or {})}
         token = None if me is None else me.token
         async with asyncio.timeout(PATIENCE):
-            while (answer := await self._try(method, path, token, body, key)) is None:
+            while (answer := await self._try(method, path, token, body, sent)) is None:
                 await asyncio.sleep(PAUSE)
         self.acknowledged += 1
         if method == "POST":
             self.kept.append(Kept(path, token, body, key, answer))
         return answer
 
-    async def _try(self, method: str, path: str, token: str | None, body: Any, key: str) -> Answer | None:
+    async def _try(self, method: str, path: str, token: str | None, body: Any, headers: Mapping[str, str]) -> Answer | None:
         started = time.monotonic()
         try:
-            answer = await self._client.request(method, path, as_=token, json=body, headers={"Idempotency-Key": key})
+            answer = await self._client.request(method, path, as_=token, json=body, headers=headers)
         except (aiohttp.ClientError, OSError):
             self.cut += 1
             return None

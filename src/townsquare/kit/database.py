@@ -188,11 +188,9 @@ class Database:
         waiter: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
         self._waiters.append((waiter, until))
         try:
-            return await asyncio.wait_for(waiter, self.deadline)
-        except BaseException as error:
+            return await waiter  # the sweeper ends the wait: a timer of its own would cost more than the query's round trip
+        except BaseException:
             self._return_unused(waiter)
-            if isinstance(error, TimeoutError):
-                raise DatabaseUnavailable("No connection to the database became free in time.") from None
             raise
 
     def _return_unused(self, waiter: "asyncio.Future[Connection]") -> None:
@@ -273,6 +271,14 @@ class Database:
                 if now > until:
                     self._retry_at = now + PROBE_SECONDS
                     connection.terminate()
+            self._end_waits(now)
+
+    def _end_waits(self, now: float) -> None:
+        """Give up for those who have waited for a connection until their deadline; the longest wait stands first."""
+        while self._waiters and (self._waiters[0][0].done() or now > self._waiters[0][1]):
+            waiter, _ = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_exception(DatabaseUnavailable("No connection to the database became free in time."))
 
 
 def _forward(task: Awaitable[Connection], waiter: "asyncio.Future[Connection]", database: Database) -> None:

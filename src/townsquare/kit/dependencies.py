@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 from litestar.di import NamedDependency, Provide
 from litestar.params import SkipValidation
+from litestar.types import Scope
 
-from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.calls import call_of
 from townsquare.kit.context import Context
 from townsquare.kit.database import Database
@@ -26,47 +26,47 @@ Ctx: TypeAlias = NamedDependency[SkipValidation[Context]]
 DependsOn: TypeAlias = NamedDependency[SkipValidation[Depends]]
 
 
-def viewer(request: AnyRequest) -> Viewer | None:
+def viewer(scope: Scope) -> Viewer | None:
     """Return who asks, or None."""
-    return call_of(request.scope).viewer
+    return call_of(scope).viewer
 
 
-def person(request: AnyRequest) -> Viewer:
+def person(scope: Scope) -> Viewer:
     """Return who asks; raises the 401 problem `unauthenticated`."""
-    asking = call_of(request.scope).viewer
+    asking = call_of(scope).viewer
     if asking is None:
         raise Problem("unauthenticated", headers={"WWW-Authenticate": "Bearer"})
     return asking
 
 
-def account(request: AnyRequest) -> Viewer:
+def account(scope: Scope) -> Viewer:
     """Return who asks, signed in without a personal token; raises `unauthenticated` or `insufficient_scope`."""
-    asking = person(request)
+    asking = person(scope)
     if not asking.signed_in:
         raise Problem("insufficient_scope", "A personal token cannot do this; sign in.")
     return asking
 
 
-def write(request: AnyRequest) -> Write:
+def write(scope: Scope) -> Write:
     """Return the request's transaction."""
-    transaction = call_of(request.scope).write
+    transaction = call_of(scope).write
     if transaction is None:
         raise RuntimeError("a safe request has no transaction")
     return transaction
 
 
-def depends(request: AnyRequest) -> Depends:
+def depends(scope: Scope) -> Depends:
     """Return where a handler says what its answer depends on."""
-    return call_of(request.scope).depends
+    return call_of(scope).depends
 
 
 def provided_by(context: Context) -> dict[str, Provide]:
-    """Return the dependencies of one service's handlers. Each takes the request and waits for nothing."""
+    """Return the dependencies of one service's handlers. Each takes the ASGI scope and waits for nothing."""
 
-    def db(request: AnyRequest) -> Database:
+    def db(scope: Scope) -> Database:
         return context.database
 
-    def whole(request: AnyRequest) -> Context:
+    def whole(scope: Scope) -> Context:
         return context
 
     providers = {

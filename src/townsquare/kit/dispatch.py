@@ -7,9 +7,9 @@ handler here uses: hooks, its own cache, dependencies in tasks of their own, res
 This leans on what the framework makes of a route; its version is pinned, and every test of a route is a test of this.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 
 import msgspec
 from litestar import Litestar, Request, Response
@@ -30,9 +30,12 @@ class Dispatch:
     def __init__(self, framework: Litestar) -> None:
         self._framework = framework
         self._find = framework.asgi_router.handle_routing
-        routes = [route for route in framework.routes if isinstance(route, HTTPRoute)]
-        handlers = [each for route in routes for each in route.route_handler_map.values()]
-        self._plain: dict[Any, _Plain] = {each[0]: _Plain(*each) for each in handlers if _is_plain(*each)}
+        self._plain: dict[Any, _Plain] = {}
+        for route in framework.routes:
+            if isinstance(route, HTTPRoute):
+                of_path = {name: parameter.type for name, parameter in route.path_parameters.items()}
+                handlers = route.route_handler_map.values()
+                self._plain |= {each[0]: _Plain(*each, of_path) for each in handlers if _is_plain(*each)}
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Answer one request; raises what the handler raises, and the framework's errors of routing and validation."""
@@ -42,7 +45,7 @@ class Dispatch:
         found["path"], found["path_params"], found["path_template"] = path, parameters, template
         plain = self._plain.get(handler)
         if plain is not None:
-            await plain.answer(Request(scope, receive, send), send)
+            await plain.answer(scope, receive, send)
         elif scope["method"] == "OPTIONS":
             await _send(send, HTTPStatus.NO_CONTENT, [(b"allow", allow(methods_at(scope)).encode())], b"")
         else:
@@ -56,35 +59,64 @@ def _is_plain(handler: HTTPRouteHandler, parameters: Any) -> bool:
 class _Plain:
     """A handler with what its arguments are made from."""
 
-    __slots__ = ("_arguments", "_guarded", "_handler", "_parameters", "_providers", "_run", "_status")
+    __slots__ = ("_check", "_guarded", "_handler", "_parameters", "_providers", "_run", "_status", "_unchecked")
 
-    def __init__(self, handler: Any, parameters: Any) -> None:
+    def __init__(self, handler: Any, parameters: Any, of_path: Mapping[str, type]) -> None:
         self._handler = handler
         self._parameters = parameters
         self._run: Callable[..., Any] = handler.fn
-        self._arguments = handler.signature_model.parse_values_from_connection_kwargs
+        self._check = handler.signature_model.parse_values_from_connection_kwargs
         self._status: int = handler.status_code
         self._guarded = bool(handler.resolve_guards())
         needed = [each for batch in parameters.dependency_batches for each in batch]
-        self._providers: list[tuple[str, Callable[[AnyRequest], object]]] = [(n.key, n.provide.dependency) for n in needed]
+        self._providers: list[tuple[str, Callable[[HTTPScope], object]]] = [(n.key, n.provide.dependency) for n in needed]
+        provided = {name for name, _ in self._providers}
+        self._unchecked = not self._guarded and _takes_path_alone(handler, of_path, provided)
 
-    async def answer(self, request: AnyRequest, send: Send) -> None:
+    async def answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Run the handler and send what it answers."""
-        if self._guarded:
-            await self._handler.authorize_connection(request)
-        given = await self._parameters.to_kwargs(request)
-        if given.get("data") is Empty:
-            del given["data"]
-        for name, provide in self._providers:
-            given[name] = provide(request)
-        answered: Any = await self._run(**self._arguments(request, given))
+        if self._unchecked:
+            given = self._with_provided({**scope["path_params"]}, scope)
+        else:
+            given = await self._checked(Request(scope, receive, send))
+        answered: Any = await self._run(**given)
         if isinstance(answered, msgspec.Struct):
             await _send_json(send, self._status, {}, answered)
         elif _is_json(answered):
             await _send_json(send, answered.status_code or self._status, answered.headers, answered.content)
         else:
+            request: AnyRequest = Request(scope, receive, send)
             response = await self._handler.to_response(app=request.app, data=answered, request=request)
-            await response(request.scope, request.receive, send)
+            await response(scope, receive, send)
+
+    async def _checked(self, request: AnyRequest) -> dict[str, Any]:
+        if self._guarded:
+            await self._handler.authorize_connection(request)
+        given = await self._parameters.to_kwargs(request)
+        if given.get("data") is Empty:
+            del given["data"]
+        return self._check(request, self._with_provided(given, request.scope))
+
+    def _with_provided(self, given: dict[str, Any], scope: HTTPScope) -> dict[str, Any]:
+        for name, provide in self._providers:
+            given[name] = provide(scope)
+        return given
+
+
+def _takes_path_alone(handler: Any, of_path: Mapping[str, type], provided: Container[str]) -> bool:
+    """True for a handler that takes of the request what the router has read from the path, without rules, and no more.
+
+    Then there is nothing to read or to check: 13 of the 57 µs.
+    """
+    taken = {name: kind for name, kind in handler.signature_model.__annotations__.items() if name not in provided}
+    return all(name in of_path and _is_any(of_path[name], kind) for name, kind in taken.items())
+
+
+def _is_any(wanted: type, kind: Any) -> bool:
+    """True when `kind` is the wanted type and nothing is asked of its values."""
+    bare, *told = get_args(kind) or (kind,)
+    rules = [(meta.pattern, meta.min_length, meta.max_length, meta.ge, meta.le, meta.gt, meta.lt) for meta in told]
+    return bare is wanted and all(rule == (None,) * 7 for rule in rules)
 
 
 def _is_json(answered: Any) -> bool:

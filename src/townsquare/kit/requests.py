@@ -52,10 +52,9 @@ class RequestLayer:
         method = str(scope["method"])
         if method == "HEAD":  # is answered as GET, of which the server must not know: it counts the bytes it sends
             scope = cast("HTTPScope", {**scope})
-        answer = _Answer()
+        answer = _ReadAnswer(send, scope) if method in SAFE_METHODS else _Answer()
         try:
-            if method in SAFE_METHODS:
-                answer = _ReadAnswer(send, scope)
+            if isinstance(answer, _ReadAnswer):
                 await self._read(scope, receive, answer)
             else:
                 await self._change(scope, receive, send, answer)

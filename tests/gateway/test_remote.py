@@ -57,7 +57,7 @@ async def halfway(request: web.Request) -> web.StreamResponse:
 @asynccontextmanager
 async def serving(app: web.Application) -> AsyncIterator[str]:
     """Run an aiohttp app; yields its address."""
-    runner = web.AppRunner(app, shutdown_timeout=0)
+    runner = web.AppRunner(app, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -1,6 +1,7 @@
 """The 22 strategies: how long each kind of answer is fresh, and which service gives it. There is no second table.
 
-A route names its strategy where it stands (`cached(...)` in `kit/caching.py`), with its audience and its parameters.
+A route names its strategy where it stands (`cached(...)` in `kit/cached_routes.py`), with its audience, its parameters and
+the tags that its answers may have. `web` is no service of the topology: it renders pages.
 """
 
 from typing import Final
@@ -17,8 +18,7 @@ def _kinds(grace: float = HOUR, **lifetimes: float) -> list[Strategy]:
 
 BY_SERVICE: Final[dict[str, list[Strategy]]] = {
     "users": [
-        *_kinds(USER_PROFILE=600, USER_SKILLS=600, SKILLS=1800, FOLLOWERS=300, SEARCH_RESULTS=300, PAGES=600),
-        *_kinds(MINUTE, NOTIFICATIONS=60),
+        *_kinds(USER_PROFILE=600, USER_SKILLS=600, SKILLS=1800, FOLLOWERS=300, SEARCH_RESULTS=300),
     ],
     "content": [
         *_kinds(POST_FEED=120, POST_DETAILS=300, USER_POSTS=300, COMMENTS=180, TRENDING=600),
@@ -29,7 +29,8 @@ BY_SERVICE: Final[dict[str, list[Strategy]]] = {
         *_kinds(MINUTE, ORDER_DETAILS=300),
     ],
     "collaboration": _kinds(WIKI_PAGES=1800, DOCUMENTS=300, PROJECTS=300),
-    "messages": _kinds(MINUTE, CONVERSATIONS=60),
+    "messages": _kinds(MINUTE, NOTIFICATIONS=60, CONVERSATIONS=60),
+    "web": _kinds(PAGES=600),
 }
 """Lifetimes in seconds. The grace, in which an answer may be served while the origin fails, is an hour for what is public
 anyway, and a minute for what is personal."""

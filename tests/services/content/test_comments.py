@@ -247,7 +247,7 @@ async def test_every_change_tells_what_it_changes(town: Town) -> None:
     }
     assert await last_event(town, "comment", made["id"]) == (state | {"mentions": [str(joan.id)]}, always)
     await town.content.patch(f"/comments/{made['id']}", as_=bob, json={"text": f"@{ada.handle}"})
-    assert await last_event(town, "comment", made["id"]) == (state | {"mentions": [str(ada.id)]}, always)
+    assert await last_event(town, "comment", made["id"]) == (state | {"mentions": [str(ada.id)]}, {f"comments:{post['id']}"})
     await town.content.delete(f"/comments/{made['id']}", as_=bob)
     assert await last_event(town, "comment", made["id"]) == (state | {"deleted": True}, always)
 

@@ -56,9 +56,9 @@ def told(comment: Comment) -> dict[str, Any]:
 
 
 COMMENT_TAGS: Final = ("comments:{post}", "post:{post}")
-"""What changes with a comment: its thread, and the post that counts it."""
+"""What changes when a comment comes or goes: its thread, and the post that counts it."""
 
 
 def cache_tags(comment: Comment) -> tuple[str, str]:
-    """Name the cached answers that change with a comment."""
+    """Name the cached answers that change when a comment comes or goes."""
     return f"comments:{comment.post_id}", f"post:{comment.post_id}"

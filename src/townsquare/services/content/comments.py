@@ -31,7 +31,7 @@ from townsquare.kit.problems import Problem, invalid, not_found
 from townsquare.kit.text_types import TEXT
 from townsquare.kit.writes import Write
 from townsquare.services.content.comment_view import COMMENT_COLUMNS, COMMENT_TAGS, Comment, cache_tags, comment_of, told
-from townsquare.services.content.people import ensure_author, ids_of_handles
+from townsquare.services.content.people import LEFT, RETURNED, ensure_author, ids_of_handles
 from townsquare.services.content.post_view import OLDEST
 from townsquare.services.content.publishing import checked
 from townsquare.services.content.text import MAX_TEXT
@@ -166,7 +166,7 @@ WHERE c.id = $1 AND w.id = c.author_id
 RETURNING {COMMENT_COLUMNS}
 """
 
-LIST_TAGS: Final = ("comments:{post}", "author:{person}", "blocks:{person}", FOLLOW, "returned")
+LIST_TAGS: Final = ("comments:{post}", "author:{person}", LEFT, RETURNED, "blocks:{person}", FOLLOW)
 
 
 @get("/posts/{post_id:uuid}/comments", opt=cached(COMMENTS, "plain", "limit", "cursor", tags=LIST_TAGS))
@@ -212,11 +212,11 @@ async def create_comment(
     row = await write.fetchrow(ADD_COMMENT, identifier, post_id, data.parent_id, depth, person.id, text, rendered.html, at)
     assert row is not None  # noqa: S101  (INSERT ... RETURNING one row)
     created = comment_of(row)
-    await _tell(write, created, rendered.mentions)
+    await _tell(write, created, rendered.mentions, cache_tags(created))
     return Response(created, status_code=201, headers={"Location": f"/comments/{created.id}"})
 
 
-@patch("/comments/{comment_id:uuid}", opt=changes(*COMMENT_TAGS))
+@patch("/comments/{comment_id:uuid}", opt=changes("comments:{post}"))
 async def change_comment(
     request: AnyRequest, write: Transaction, person: SignedIn, comment_id: FromPath[UUID], data: JSONBody[CommentChange]
 ) -> Comment:
@@ -236,7 +236,7 @@ async def change_comment(
     row = await write.fetchrow(CHANGE_COMMENT, comment_id, text, rendered.html, now())
     assert row is not None  # noqa: S101  (its row is locked)
     changed = comment_of(row)
-    await _tell(write, changed, rendered.mentions)
+    await _tell(write, changed, rendered.mentions, [f"comments:{changed.post_id}"])
     return changed
 
 
@@ -273,7 +273,7 @@ def _depend(
 ) -> None:
     """Say what a list depends on. Whom the post's author blocks, nobody sees under the post any more."""
     author: UUID = post["post_author_id"]
-    depends.on(f"comments:{post_id}", f"author:{author}", f"blocks:{author}", "returned")
+    depends.on(f"comments:{post_id}", LEFT.format(person=author), f"blocks:{author}", RETURNED)
     depends.on(*(f"author:{row['author_id']}" for row in rows if row["author_id"] is not None))
     if post["visibility"] == "followers":
         depend_on_follow(depends, viewer, author)
@@ -293,10 +293,10 @@ def _keys(row: asyncpg.Record) -> tuple[UUID]:
 # Whoever tells somebody that they were mentioned asks first whether they may see the comment.
 
 
-async def _tell(write: Write, comment: Comment, handles: tuple[str, ...]) -> None:
+async def _tell(write: Write, comment: Comment, handles: tuple[str, ...], tags: Sequence[str]) -> None:
     """Tell a comment and whom it mentions, as the handles stand now."""
     mentions = sorted(set(await ids_of_handles(write, handles)) - {comment.author.id})
-    write.emit("comment", comment.id, {**told(comment), "mentions": mentions}, cache_tags(comment))
+    write.emit("comment", comment.id, {**told(comment), "mentions": mentions}, tags)
 
 
 ROUTES: Final = (list_comments, read_comment, create_comment, change_comment)

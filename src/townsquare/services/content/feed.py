@@ -21,9 +21,9 @@ from townsquare.kit.identity import Viewer
 from townsquare.kit.kept import kept, kept_strategy
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, after_id, answer_page, page_of
 from townsquare.kit.problems import Problem, not_found
-from townsquare.services.content.people import find_person
+from townsquare.services.content.people import RETURNED, find_person
 from townsquare.services.content.post_view import (
-    LIST_TAGS,
+    LISTED_TAGS,
     NEWEST,
     POST_COLUMNS,
     Post,
@@ -167,7 +167,7 @@ TAG_BYTES: Final = 160
 
 @get(
     "/feed/{user_id:str}",
-    opt=cached(POST_FEED, "viewer", "limit", "cursor", tags=("posts:{person}", "follows:{person}", *LIST_TAGS)),
+    opt=cached(POST_FEED, "viewer", "limit", "cursor", tags=("posts:{person}", "follows:{person}", RETURNED, *LISTED_TAGS)),
 )
 async def read_feed(
     request: AnyRequest,
@@ -185,7 +185,7 @@ async def read_feed(
     rows = await newest_posts(db, person.id, before, limit + 1)
     depend_on_posts(depends, rows, limit)
     if context.cache is not None:
-        depends.on(f"follows:{person.id}")
+        depends.on(f"follows:{person.id}", RETURNED)
         depends.watch(await _authors(context.cache, db, person.id))
     return answer_page(request, page_of(rows, limit, post_of, post_keys))
 

@@ -43,6 +43,13 @@ class Departed(Struct, frozen=True):
     id: UUID
 
 
+LEFT: Final = "left:{person}"
+"""What changes when somebody goes: what they wrote, what stands below it, and whether there is more of it."""
+
+RETURNED: Final = "returned"
+"""What changes when somebody is back who had left: everything that lists what many wrote, since it cannot name what it does
+not show. It happens rarely."""
+
 FORGET_PERSON: Final = "forget-person"
 """The job of `departures.py`, which deletes what a `Departed` has left."""
 
@@ -189,10 +196,10 @@ def _tags_of(key: UUID, person: PersonTold, *, was_hidden: bool) -> list[str]:
     tags = [f"author:{key}"]
     if person.handle:
         tags.append(f"handle:{person.handle}")  # a handle that changes hands is told by its new owner
-    if person.deleted != was_hidden:
-        tags.append("trending")
+    if person.deleted and not was_hidden:
+        tags += [LEFT.format(person=key), "trending"]
     if was_hidden and not person.deleted:
-        tags.append("returned")
+        tags += [RETURNED, "trending"]
     return tags
 
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from townsquare.kit.depends import Depends
+from townsquare.services.content.people import LEFT
 
 Visibility: TypeAlias = Literal["public", "followers", "private"]
 ReplyPolicy: TypeAlias = Literal["everyone", "followers", "mentioned", "nobody"]
@@ -91,15 +92,15 @@ def post_of(row: asyncpg.Record) -> Post:
     )
 
 
-LIST_TAGS: Final = ("post:{post}", "author:{person}", "returned")
-"""What every list of posts depends on: each post that it shows, its author, and, as it cannot name whom it does not show,
-that an author who was hidden is back."""
+LISTED_TAGS: Final = ("post:{post}", "author:{person}", LEFT)
+"""What every list of posts depends on."""
 
 
 def depend_on_posts(depends: Depends, rows: Sequence[asyncpg.Record], limit: int) -> None:
-    """Say that a list was made of these rows. The one too many is not shown, but says that there is more: for as long as
-    its author is not hidden."""
-    depends.on("returned", *(f"author:{row['author_id']}" for row in rows), *(f"post:{row['id']}" for row in rows[:limit]))
+    """Say that a list was made of these rows; the one too many is not shown, but while its author is there, there is more."""
+    for row in rows[:limit]:
+        depends.on(f"post:{row['id']}", f"author:{row['author_id']}")
+    depends.on(*(LEFT.format(person=row["author_id"]) for row in rows[limit:]))
 
 
 def media_of(column: str) -> list[MediaReference]:

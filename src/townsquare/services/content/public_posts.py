@@ -10,8 +10,9 @@ from townsquare.kit.cached_routes import cached
 from townsquare.kit.dependencies import Db, DependsOn, MaybeViewer
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, after_id, answer_page, page_of
 from townsquare.kit.problems import invalid
+from townsquare.services.content.people import RETURNED
 from townsquare.services.content.post_view import (
-    LIST_TAGS,
+    LISTED_TAGS,
     NEWEST,
     POST_COLUMNS,
     Post,
@@ -64,7 +65,7 @@ TagText = Annotated[
 
 @get(
     "/public/posts",
-    opt=cached(POST_FEED, "plain", "tag", "limit", "cursor", tags=("public", "tag:{tag}", *LIST_TAGS)),
+    opt=cached(POST_FEED, "plain", "tag", "limit", "cursor", tags=("public", "tag:{tag}", RETURNED, *LISTED_TAGS)),
 )
 async def list_public_posts(
     request: AnyRequest,
@@ -84,6 +85,7 @@ async def list_public_posts(
         key = _key_of(tag)
         depends.on(f"tag:{key}")
         rows = await db.fetch(LIST_TAGGED, asking, after, limit + 1, key)
+    depends.on(RETURNED)
     depend_on_posts(depends, rows, limit)
     return answer_page(request, page_of(rows, limit, post_of, post_keys))
 

@@ -164,7 +164,9 @@ POST_TAGS: Final = (
 def cache_tags(*versions: Post) -> list[str]:
     """Name the cached answers that change with a post; `versions` are the post before and after."""
     post = versions[-1]
-    tags = {f"post:{post.id}", f"posts:{post.author.id}", f"comments:{post.id}"}
+    tags = {f"post:{post.id}", f"posts:{post.author.id}"}
+    if versions[0].visibility != post.visibility or len(versions) == 1:
+        tags.add(f"comments:{post.id}")
     for version in versions:
         if version.visibility == "public":
             tags |= {"public", "search", *(f"tag:{tag}" for tag in version.tags)}

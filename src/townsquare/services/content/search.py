@@ -16,8 +16,9 @@ from townsquare.kit.cached_routes import cached
 from townsquare.kit.database import Database
 from townsquare.kit.dependencies import Db, DependsOn, MaybeViewer
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, after_id, answer_page, page_of
+from townsquare.services.content.people import RETURNED
 from townsquare.services.content.post_view import (
-    LIST_TAGS,
+    LISTED_TAGS,
     NEWEST,
     POST_COLUMNS,
     Post,
@@ -71,7 +72,7 @@ LIMIT $3
 Query = Annotated[str, QueryParameter(min_length=1, max_length=200, description="Words that the posts hold.")]
 
 
-@get("/search", opt=cached(SEARCH_RESULTS, "plain", "q", "limit", "cursor", tags=("search", *LIST_TAGS)))
+@get("/search", opt=cached(SEARCH_RESULTS, "plain", "q", "limit", "cursor", tags=("search", RETURNED, *LISTED_TAGS)))
 async def search_posts(
     request: AnyRequest,
     db: Db,
@@ -83,7 +84,7 @@ async def search_posts(
 ) -> Response[Page[Post]]:
     """Search public posts for words, newest first."""
     rows = await _found(db, id_of(viewer), after_id(cursor) or NEWEST, limit + 1, q)
-    depends.on("search")
+    depends.on("search", RETURNED)
     depend_on_posts(depends, rows, limit)
     return answer_page(request, page_of(rows, limit, post_of, post_keys))
 

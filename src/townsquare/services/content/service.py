@@ -61,8 +61,9 @@ DEFINITION: Final = Definition(
         "users tells how somebody is called and looks, that they left or are back": (
             "author:{person}",
             "handle:{handle}",
+            people.LEFT,
+            people.RETURNED,
             "trending",
-            "returned",
         ),
         "users tells that a follow began or ended": ("follows:{person}", FOLLOW),
         "users tells that a block began or ended": ("blocks:{person}",),

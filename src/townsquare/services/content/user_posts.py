@@ -14,9 +14,9 @@ from townsquare.kit.cached_routes import cached
 from townsquare.kit.dependencies import Db, DependsOn, MaybeViewer
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, after_id, answer_page, page_of
 from townsquare.kit.problems import not_found
-from townsquare.services.content.people import find_person, handle_tag
+from townsquare.services.content.people import LEFT, find_person, handle_tag
 from townsquare.services.content.post_view import (
-    LIST_TAGS,
+    LISTED_TAGS,
     NEWEST,
     POST_COLUMNS,
     Post,
@@ -46,7 +46,7 @@ LIMIT $4
 
 @get(
     "/users/{user_id:str}/posts",
-    opt=cached(USER_POSTS, "own", "limit", "cursor", tags=("posts:{person}", *LIST_TAGS, "handle:{handle}", FOLLOW)),
+    opt=cached(USER_POSTS, "own", "limit", "cursor", tags=("posts:{person}", *LISTED_TAGS, "handle:{handle}", FOLLOW)),
 )
 async def list_posts_of(
     request: AnyRequest,
@@ -63,7 +63,7 @@ async def list_posts_of(
     if author is None:
         raise not_found()
     rows = await db.fetch(LIST_POSTS_OF, asking, author, after, limit + 1)
-    depends.on(f"posts:{author}", f"author:{author}", *handle_tag(user_id))
+    depends.on(f"posts:{author}", LEFT.format(person=author), *handle_tag(user_id))
     depend_on_posts(depends, rows, limit)
     depend_on_follow(depends, viewer, author)
     return answer_page(request, page_of(rows, limit, post_of, post_keys))

@@ -35,7 +35,7 @@ from townsquare.services.users.email import (
 from townsquare.services.users.endorsements import withdraw_all_endorsements
 from townsquare.services.users.follows import end_all_follows
 from townsquare.services.users.passwords import GivenPassword, Password, hash_password, refuse_weak
-from townsquare.services.users.people import PERSON_TAGS, RETURNED, person_tags, tell_person
+from townsquare.services.users.people import LEFT, PERSON_TAGS, RETURNED, person_tags, tell_person
 from townsquare.services.users.profile import DisplayName
 from townsquare.services.users.proof import PasswordProof, lock_account, prove
 from townsquare.services.users.sessions import END_OTHERS, Credentials, SignedInPerson, begin_session
@@ -161,7 +161,7 @@ async def change_password(
     await password_changed(write, account.id, row["email"])
 
 
-@delete("/account", status_code=202, opt=changes(*PERSON_TAGS))
+@delete("/account", status_code=202, opt=changes(*PERSON_TAGS, LEFT))
 async def leave(
     request: AnyRequest, context: Ctx, write: Transaction, account: SignedIn, data: JSONBody[PasswordProof]
 ) -> Farewell:
@@ -191,14 +191,14 @@ async def begin_leaving(write: Write, person: UUID, until: datetime) -> None:
     await write.execute(SET_DELETION, person, until)
     await write.execute(HIDE, person, now())
     await write.execute(END_OTHERS, person, None)
-    write.emit("person", person, {"id": person, "deleted": True}, person_tags(person))
+    write.emit("person", person, {"id": person, "deleted": True}, person_tags(person, LEFT))
 
 
 async def undo_leaving(write: Write, row: asyncpg.Record) -> None:
     """Show somebody again who was about to leave; `row` is the locked account."""
     await write.execute(SET_DELETION, row["id"], None)
     await write.execute(HIDE, row["id"], None)
-    tell_person(write, row["id"], row["handle"], row["display_name"], row["avatar"], [RETURNED])
+    tell_person(write, row["id"], row["handle"], row["display_name"], row["avatar"], RETURNED)
 
 
 async def purge_deleted(context: JobContext, _: Nothing) -> None:
@@ -227,7 +227,7 @@ async def _purge(connection: Connection, person: UUID) -> None:
     await forget_names_of(connection, person)
     events = [_ended(row) for row in await connection.fetch(RELATIONS, person)]
     gone = {"id": person, "deleted": True, "purged": True}
-    events.append(NewEvent("person", str(person), tuple(person_tags(person)), gone))
+    events.append(NewEvent("person", str(person), tuple(person_tags(person, LEFT)), gone))
     await connection.execute(RETIRE_HANDLE, person)
     await connection.execute(PURGE, person)
     await insert_events(connection, events)

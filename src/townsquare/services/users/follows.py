@@ -22,6 +22,7 @@ from townsquare.kit.problems import Problem, not_found
 from townsquare.kit.writes import Write
 from townsquare.services.users.pairs import find_other, has_blocked, lock_pair
 from townsquare.services.users.people import (
+    LEFT,
     RETURNED,
     PersonItem,
     asking,
@@ -139,7 +140,7 @@ RETURNING p.id
 
 @get(
     "/users/{user_id:str}/followers",
-    opt=cached(FOLLOWERS, "plain", "limit", "cursor", tags=("followers:{person}", "person:{person}", RETURNED)),
+    opt=cached(FOLLOWERS, "plain", "limit", "cursor", tags=("followers:{person}", "person:{person}", LEFT, RETURNED)),
 )
 async def list_followers(
     request: AnyRequest,
@@ -154,14 +155,14 @@ async def list_followers(
     before = before_cursor(cursor)
     person = await find_person(db, user_id, viewer)
     rows = await db.fetch(LIST_FOLLOWERS, person, asking(viewer), *before, limit + 1)
-    depends.on(f"followers:{person}", f"person:{person}")
-    depend_on_people(depends, rows)
+    depends.on(f"followers:{person}", LEFT.format(person=person))
+    depend_on_people(depends, rows, limit)
     return answer_page(request, page_of(rows, limit, person_item, since_and_id))
 
 
 @get(
     "/users/{user_id:str}/following",
-    opt=cached(FOLLOWERS, "plain", "limit", "cursor", tags=("following:{person}", "person:{person}", RETURNED)),
+    opt=cached(FOLLOWERS, "plain", "limit", "cursor", tags=("following:{person}", "person:{person}", LEFT, RETURNED)),
 )
 async def list_following(
     request: AnyRequest,
@@ -176,8 +177,8 @@ async def list_following(
     before = before_cursor(cursor)
     person = await find_person(db, user_id, viewer)
     rows = await db.fetch(LIST_FOLLOWING, person, asking(viewer), *before, limit + 1)
-    depends.on(f"following:{person}", f"person:{person}")
-    depend_on_people(depends, rows)
+    depends.on(f"following:{person}", LEFT.format(person=person))
+    depend_on_people(depends, rows, limit)
     return answer_page(request, page_of(rows, limit, person_item, since_and_id))
 
 

@@ -4,7 +4,7 @@ A person is named by a UUID or by `@handle`. Whoever does not exist, is hidden, 
 there: 404, and the three look the same.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final, Protocol, TypeAlias
 from uuid import UUID
@@ -101,27 +101,29 @@ def since_and_id(row: asyncpg.Record) -> SinceCursor:
 
 
 PERSON_TAGS: Final = ("profile:{person}", "person:{person}", "people")
-"""What changes when somebody comes, goes, or is called or looks otherwise: their profile, what shows them in a list or
-stands under their name, and what people are found by. A handle is its owner's for ever, so nothing depends on one."""
+"""What changes when somebody comes, or is called or looks otherwise: their profile, what shows them in a list, and what
+people are found by. A handle is its owner's for ever, so nothing depends on one."""
+
+LEFT: Final = "left:{person}"
+"""What changes, besides, when somebody goes: what is listed under their name."""
 
 RETURNED: Final = "returned"
-"""The tag of every list of people: somebody who was hidden is back. It happens rarely, and an answer cannot name whom it
-does not show."""
+"""What changes, besides, when somebody is back who had left: every list of people, since a list cannot name whom it does
+not show. It happens rarely."""
 
 
-def person_tags(person: UUID) -> list[str]:
-    """Name what changes with a person."""
-    return [template.format(person=person) for template in PERSON_TAGS]
+def person_tags(person: UUID, *more: str) -> list[str]:
+    """Name what changes with a person; `more` are LEFT and RETURNED."""
+    return [template.format(person=person) for template in (*PERSON_TAGS, *more)]
 
 
-def depend_on_people(depends: Depends, rows: Iterable[asyncpg.Record]) -> None:
-    """Say that a list was made of these rows; the one too many is among them, because it says that there is more."""
-    depends.on(RETURNED, *(f"person:{row['id']}" for row in rows))
+def depend_on_people(depends: Depends, rows: Sequence[asyncpg.Record], limit: int) -> None:
+    """Say that a list was made of these rows. The one too many is not shown, but while it is there, there is more."""
+    depends.on(RETURNED, *(f"person:{row['id']}" for row in rows[:limit]))
+    depends.on(*(LEFT.format(person=row["id"]) for row in rows[limit:]))
 
 
-def tell_person(
-    write: Write, person: UUID, handle: str, display_name: str, avatar: str | None, more_tags: Sequence[str] = ()
-) -> None:
-    """Tell other services how a person is called and looks; whatever shows it is out of date."""
+def tell_person(write: Write, person: UUID, handle: str, display_name: str, avatar: str | None, *more: str) -> None:
+    """Tell other services how a person is called and looks; whatever shows it, or depends on `more`, is out of date."""
     payload = {"id": person, "handle": handle, "display_name": display_name, "avatar": avatar}
-    write.emit("person", person, payload, [*person_tags(person), *more_tags])
+    write.emit("person", person, payload, person_tags(person, *more))

@@ -58,6 +58,7 @@ DEFINITION: Final = Definition(
         "content tells how many posts somebody has": ("profile:{person}",),
         "an account is deleted for good": (
             *people.PERSON_TAGS,
+            people.LEFT,
             *follows.FOLLOW_TAGS,
             "skills:{person}",
             "skills",

@@ -31,7 +31,7 @@ from townsquare.kit.pages import (
 from townsquare.kit.problems import FieldError, Problem, invalid, not_found
 from townsquare.kit.text_types import LINE
 from townsquare.kit.writes import Write
-from townsquare.services.users.people import find_person
+from townsquare.services.users.people import LEFT, find_person
 from townsquare.services.users.skill_names import forget_name, name_key, remember_name
 from townsquare.strategies import USER_SKILLS
 
@@ -104,7 +104,7 @@ RETURNING name_key
 
 @get(
     "/users/{user_id:str}/skills",
-    opt=cached(USER_SKILLS, "plain", "limit", "cursor", tags=("skills:{person}", "person:{person}")),
+    opt=cached(USER_SKILLS, "plain", "limit", "cursor", tags=("skills:{person}", LEFT)),
 )
 async def list_skills(
     request: AnyRequest,
@@ -118,7 +118,7 @@ async def list_skills(
     """List a person's skills, in alphabetical order."""
     (after,) = decode_cursor(cursor, tuple[str]) or ("",)
     owner = await find_person(db, user_id, viewer)
-    depends.on(f"skills:{owner}", f"person:{owner}")
+    depends.on(f"skills:{owner}", LEFT.format(person=owner))
     rows = await db.fetch(LIST_SKILLS, owner, after, limit + 1)
     return answer_page(request, page_of(rows, limit, _skill, lambda row: (row["name_key"],)))
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "demo": "Fill the community with believable people and posts.",
     "import": "Bring in what people have elsewhere.",
     "export": "Write everything of one person into a ZIP file.",
+    "cache": "Show what the caches hold and why; drop things by hand.",
     "mail": "Show the mail that was written to the data folder.",
 }
 

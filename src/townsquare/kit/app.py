@@ -12,12 +12,15 @@ from litestar.types import ControllerRouterHandler, HTTPScope, Receive, Send
 from townsquare.kit import keys
 from townsquare.kit.asgi import HTTPApp
 from townsquare.kit.beside import beside
+from townsquare.kit.cache_metrics import cache_gauges
+from townsquare.kit.cache_operations import cache_routes
 from townsquare.kit.cached_routes import CachedRoutes
 from townsquare.kit.caching import CacheLayer
 from townsquare.kit.context import Context
 from townsquare.kit.database import Database, dsn_for
 from townsquare.kit.dependencies import provided_by
 from townsquare.kit.dispatch import Dispatch
+from townsquare.kit.health import Probe
 from townsquare.kit.identity import Verifier
 from townsquare.kit.jobs import Job, JobContext
 from townsquare.kit.logs import get_logger
@@ -68,19 +71,24 @@ class ServiceApp:
         self.readers: list[ReaderRunner] = []
         self._metrics = metrics
         self._background = background
+        self.cache = ServiceCache(definition.watched, context) if background and context.settings.cache else None
+        cached_routes = CachedRoutes(definition.routes)
         self.framework = Litestar(
-            [*definition.routes, *operation_routes(context, definition.schemas, metrics, definition.routes)],
+            [
+                *definition.routes,
+                *operation_routes(context, definition.schemas, metrics, definition.routes, self._optional()),
+                *([] if self.cache is None else cache_routes(self.cache, cached_routes)),
+            ],
             dependencies=provided_by(context),
             openapi_config=None,
             request_max_body_size=context.settings.max_body,
             logging_config=None,
         )
         requests = RequestLayer(Dispatch(self.framework), context)
-        self.cache = ServiceCache(definition.watched, context) if background and context.settings.cache else None
         self._app: HTTPApp = requests
         if self.cache is not None:
-            routes = CachedRoutes(definition.routes)
-            self._app = self.cache.layer = CacheLayer(requests, routes, self.cache.cache, context, definition.standing)
+            layer = CacheLayer(requests, cached_routes, self.cache.cache, context, definition.standing)
+            self._app = self.cache.layer = layer
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Answer one request; the edge has already said who asks."""
@@ -95,8 +103,9 @@ class ServiceApp:
             await context.database.open()
             stack.push_async_callback(context.outbox.close)
             await context.outbox.open()
-            if self.cache is not None:
-                await stack.enter_async_context(self.cache.running())
+            if (kept := self.cache) is not None:
+                await stack.enter_async_context(kept.running())
+                self._metrics.register(lambda: cache_gauges(name, kept))
             self._metrics.register(lambda: pool_gauges(name, context.database))
             if self._background:  # only now: the upstreams are complete when the host has made all apps
                 await stack.enter_async_context(self._reading())
@@ -106,6 +115,12 @@ class ServiceApp:
     def drain(self) -> None:
         """Answer those who wait for news at once: the process is about to stop."""
         self.context.outbox.drain()
+
+    def _optional(self) -> dict[str, Probe]:
+        """Return the checks of what the service can do without."""
+        if self.cache is None or self.cache.second is None:
+            return {}
+        return {"redis": Probe(self.cache.second.ping, required=False)}
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[None]:

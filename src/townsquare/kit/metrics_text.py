@@ -13,6 +13,8 @@ from prometheus_client.registry import Collector
 from townsquare.kit.metrics import BUCKETS, Gauge, Snapshot
 
 PROCESS_LABEL = "process"
+CACHE_REQUESTS = "cache_requests_total"
+FROM_CACHE = frozenset({"hit", "hit_shared", "stale", "joined"})
 
 K = TypeVar("K")
 
@@ -101,6 +103,23 @@ class _Families(Collector):
             for labels, value in values.items():
                 family.add_metric([text for _, text in labels], value)
             yield family
+        yield _hit_ratios(families.get(CACHE_REQUESTS, {}))
+
+
+def _hit_ratios(requests: Mapping[tuple[tuple[str, str], ...], float]) -> Metric:
+    """Ratios cannot be added up over processes, so they are made from what can."""
+    family = GaugeMetricFamily(
+        "cache_hit_ratio", "Share of requests for cached routes that cost no fill.", labels=["service", "strategy"]
+    )
+    asked: dict[tuple[str, str], list[float]] = {}
+    for labels, number in requests.items():
+        told = dict(labels)
+        counts = asked.setdefault((told["service"], told["strategy"]), [0.0, 0.0])
+        counts[0] += number if told["result"] in FROM_CACHE else 0.0
+        counts[1] += number
+    for key, (served, all_of_them) in asked.items():
+        family.add_metric(list(key), served / all_of_them if all_of_them else 0.0)
+    return family
 
 
 def _durations(durations: Mapping[tuple[str, str, str], list[float]]) -> Metric:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -50,15 +50,22 @@ async def list_events(
 
 
 def operation_routes(
-    context: Context, schemas: Sequence[Path], metrics: Metrics, routes: Sequence[ControllerRouterHandler]
+    context: Context,
+    schemas: Sequence[Path],
+    metrics: Metrics,
+    routes: Sequence[ControllerRouterHandler],
+    optional: Mapping[str, Probe],
 ) -> list[ControllerRouterHandler]:
-    """Return the handlers for one service; `schemas` are its database's migrations, `routes` its other handlers."""
+    """Return the handlers for one service.
+
+    `schemas` are its database's migrations, `routes` its other handlers, `optional` the checks of what it can do without.
+    """
 
     async def database_ready() -> None:
         if await pending(context.database, schemas):
             raise MigrationsPending
 
-    checks = {"database": Probe(database_ready)}
+    checks = {"database": Probe(database_ready), **optional}
 
     made: list[bytes] = []
     making = asyncio.Lock()

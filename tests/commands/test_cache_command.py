@@ -1,0 +1,91 @@
+"""`townsquare cache` beside a running platform: what it shows agrees with what requests were told; a purge reaches it."""
+
+import asyncio
+from urllib.parse import urlsplit
+
+from testbed.command_line import CommandLine
+from testbed.town import Person, Town
+
+
+def port_of(square: Town) -> str:
+    return str(urlsplit(square.base).port)
+
+
+async def status_of(square: Town, person: Person, **options: object) -> str:
+    answer = await square.users.get(f"/profile/{person.id}", **options)
+    return answer.headers["Cache-Status"]
+
+
+async def until_kept(square: Town, person: Person) -> None:
+    """Ask until the answer is a hit: what was written a moment ago is not kept before the process has looked again."""
+    async with asyncio.timeout(5):
+        while "hit" not in await status_of(square, person):
+            await asyncio.sleep(0.01)
+
+
+async def explained(square: Town, cli: CommandLine, person: Person, *options: str) -> dict[str, object]:
+    path = f"/api/users/profile/{person.id}"
+    return (await cli.beside("cache", "explain", path, "--port", port_of(square), "--json", *options)).json
+
+
+async def test_explain_says_why_a_path_is_a_hit_and_why_not(square: Town, cli: CommandLine) -> None:
+    ada = await square.register("ada")
+    before = await explained(square, cli, ada)
+    assert before["reason"] == "A miss."
+    await until_kept(square, ada)
+    found = await explained(square, cli, ada)
+    assert (found["reason"], found["strategy"], found["audience"]) == ("A hit.", "USER_PROFILE", "plain")
+    assert found["entries"][0]["tags"] == [f"profile:{ada.id}"]
+    await square.users.patch(f"/profile/{ada.id}", as_=ada, json={"bio": "New."})
+    changed = await explained(square, cli, ada)
+    assert changed["reason"] == "A miss."
+    assert f"changed profile:{ada.id}" in changed["entries"][0]["reason"]
+
+
+async def test_explain_for_somebody_tells_whose_entries_are_looked_for(square: Town, cli: CommandLine) -> None:
+    ada = await square.register("ada")
+    found = await explained(square, cli, ada, "--as", ada.handle)
+    assert [entry["whose"] for entry in found["entries"]] == ["-", ada.id.hex]
+
+
+async def test_a_purge_reaches_the_running_platform_and_nothing_else_goes(square: Town, cli: CommandLine) -> None:
+    ada, grace = await square.register("ada"), await square.register("grace")
+    for person in (ada, grace):
+        await until_kept(square, person)
+    purged = await cli.beside("cache", "purge", f"profile:{ada.id}", "--json")
+    assert purged.json == {"tag": f"profile:{ada.id}", "services": ["users", "content"]}
+    async with asyncio.timeout(5):
+        while "hit" in await status_of(square, ada):
+            await asyncio.sleep(0.02)
+    assert "hit" in await status_of(square, grace)
+
+
+async def test_clear_drops_everything(square: Town, cli: CommandLine) -> None:
+    ada = await square.register("ada")
+    await until_kept(square, ada)
+    await cli.beside("cache", "clear")
+    async with asyncio.timeout(5):
+        while "hit" in await status_of(square, ada):
+            await asyncio.sleep(0.02)
+
+
+async def test_stats_count_what_requests_were_told(square: Town, cli: CommandLine) -> None:
+    async def profiles() -> dict[str, int]:
+        found = (await cli.beside("cache", "stats", "--port", port_of(square), "--json")).json
+        return next(one["results"] for one in found["strategies"] if one["strategy"] == "USER_PROFILE")
+
+    before = await profiles()
+    ada = await square.register("ada")
+    told = [await status_of(square, ada) for _ in range(3)]
+    after = await profiles()
+    assert after["hit"] - before["hit"] == sum("hit" in status for status in told)
+    assert after["miss"] - before["miss"] == sum("miss" in status for status in told)
+    shown = await cli.beside("cache", "stats", "--port", port_of(square))
+    assert "USER_PROFILE" in shown.out
+
+
+async def test_no_platform_and_no_such_path_are_a_sentence_and_exit_code_1(square: Town, cli: CommandLine) -> None:
+    for arguments in (("stats", "--port", "1"), ("explain", "/nowhere", "--port", port_of(square))):
+        done = await cli.beside("cache", *arguments)
+        assert done.status == 1
+        assert done.err.count("\n") == 1

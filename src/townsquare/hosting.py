@@ -19,6 +19,7 @@ import uvicorn
 from townsquare.cache.http.front import Front
 from townsquare.cache.http.uvicorn_face import protocol_for
 from townsquare.catalogue import BUILT, definition_of
+from townsquare.gateway.counting import Counted
 from townsquare.gateway.gateway import Destination, Gateway, RemoteService
 from townsquare.gateway.pages import GatewayPages
 from townsquare.kit import jobs, keys
@@ -166,11 +167,13 @@ class Host:
             return self._with_front(Edge(self.services[self._serves], *self._edge_of(self._serves)))
         destinations: dict[str, Destination] = {}
         for name in BUILT:
-            local = self.services.get(name)
-            remote = RemoteService(SERVICES[name], base_of(name, self._settings), session, self._secret)
-            destinations[name] = remote if local is None else local
+            destinations[name] = self.services.get(name) or self._on_its_own_port(name, session)
         pages = GatewayPages(self.upstreams, self.metrics)
         return self._with_front(Edge(Gateway(destinations, pages), *self._edge_of(GATEWAY)))
+
+    def _on_its_own_port(self, name: str, session: aiohttp.ClientSession) -> Destination:
+        remote = RemoteService(SERVICES[name], base_of(name, self._settings), session, self._secret)
+        return Counted(remote, SERVICES[name].prefix, self.metrics.add_service(GATEWAY))
 
     def _with_front(self, edge: Edge) -> Edge:
         """Have what this process's caches hold answered before the edge is reached."""

@@ -77,6 +77,7 @@ async def test_while_a_killed_service_is_away_the_gateway_says_503_and_the_other
         assert (await client.get("/health/ready")).status == 503
         metrics = await client.get("/metrics")
         assert b'process_up{process="content"} 0.0' in metrics.body
+        assert b'{method="GET",route="/api/content",service="gateway",status="503"} 1.0' in metrics.body
         await until(lambda: answers(client))
     [started] = up.children("serve", "content")
     assert started.pid != killed.pid

@@ -9,7 +9,13 @@ from urllib.parse import quote
 
 from townsquare.cache.http.front import Alias, Asked, Front
 from townsquare.cache.http.glance import (
-    ACCEPT_ENCODING, AUTHORIZATION, COOKIE, FORWARDED, IF_NONE_MATCH, NOT_PLAIN, SPOTTED,
+    ACCEPT_ENCODING,
+    AUTHORIZATION,
+    COOKIE,
+    FORWARDED,
+    IF_NONE_MATCH,
+    NOT_PLAIN,
+    SPOTTED,
 )  # fmt: skip
 from townsquare.cache.http.responses import Headers
 

@@ -16,8 +16,8 @@ from townsquare.cache.entries import Entry
 from townsquare.cache.http.responses import Coding, Headers, StoredResponse, http_date, status_line_and
 from townsquare.cache.store import MOST_HITS
 
-MAX_ALIAS_BYTES: Final = 32 << 20
-ALIAS_OVERHEAD: Final = 1_000
+MAX_ALIAS_BYTES: Final = 48 << 20
+ALIAS_OVERHEAD: Final = 1_800
 """Bytes of an alias beside what it is found by: measured with tracemalloc, the unchanging heads of its answers included."""
 MAX_ASKED_BYTES: Final = 8_192
 MAX_MEMO_BYTES: Final = 16 << 20

@@ -61,7 +61,7 @@ class Glance:
         """Let the parser judge a request that was found plain: only after such a one is it back where it began."""
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._parser = httptools.HttpRequestParser(None)
             return False
         return True

@@ -229,8 +229,7 @@ class CacheLayer:
         entry, call = outcome.entry, asking.call
         if self.front is None or entry is None or outcome.result == "stale" or call.forwarded or call.internal:
             return
-        # One that went while we waited tells nobody any more that it has gone.
-        if rests_on is None or not all(self._cache.store.holds(each) for each in (entry, *rests_on)):
+        if rests_on is None:
             return
         asked = asking.from_outside()
         response = cast("StoredResponse", entry.value)

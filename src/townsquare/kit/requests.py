@@ -92,7 +92,9 @@ class RequestLayer:
         call = call_of(scope)
         call.write = write = Write(self._context.database, self._context.outbox, self._context.name)
         try:
-            await self._in_transaction(scope, receive, answer, write, call)
+            await self._in_transaction(scope, _until_gone(receive), answer, write, call)
+        except _ClientGone:
+            return
         except Exception as error:
             self._refuse(error, scope, answer)
         finally:
@@ -245,6 +247,22 @@ async def _whole_body(receive: Receive, most: int) -> bytes:
             raise _too_large(most)
         if not message.get("more_body", False):
             return bytes(body)
+
+
+class _ClientGone(Exception):
+    """The client left before its request was whole: nothing is done, and nobody is there to be told."""
+
+
+def _until_gone(receive: Receive) -> Receive:
+    """Read no further than the client was there: a part of a body must not pass for the whole."""
+
+    async def heard() -> Any:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _ClientGone
+        return message
+
+    return heard
 
 
 def _replay(body: bytes) -> Receive:

@@ -105,14 +105,19 @@ def _routes_of(handler: object) -> Iterable[CachedRoute]:
     declaration = handler.opt.get(_OPTION)
     if isinstance(declaration, Declaration):
         for path in sorted(handler.paths):
-            yield CachedRoute(path, _pattern(path), declaration)
+            yield CachedRoute(_template(path), _pattern(path), declaration)
 
 
 def _changing(handler: object) -> Iterable[ChangingRoute]:
     if isinstance(handler, HTTPRouteHandler) and _CHANGES in handler.opt:
         for path in sorted(handler.paths):
             methods = cast("set[str]", handler.http_methods)  # one; the framework leaves its type open
-            yield ChangingRoute(min(methods), path, tuple(handler.opt[_CHANGES]))
+            yield ChangingRoute(min(methods), _template(path), tuple(handler.opt[_CHANGES]))
+
+
+def _template(path: str) -> str:
+    """Return a path as the API's document and the metrics write it: `/profile/{user_id}`."""
+    return _PARAMETER.sub(r"{\1}", path)
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -26,5 +26,8 @@ class ResponseCodec:
 
     def decode(self, data: bytes) -> StoredResponse:
         """Return the answer; raises ValueError for what was never one."""
-        written = _DECODER.decode(data)
+        try:
+            written = _DECODER.decode(data)
+        except msgspec.MsgspecError as error:
+            raise ValueError("This was never an answer.") from error
         return StoredResponse(written.headers, written.etag, written.body)

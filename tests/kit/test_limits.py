@@ -16,7 +16,8 @@ from townsquare.kit.postgres import EmbeddedPostgres
 from townsquare.settings import Settings
 
 QUOTA, WINDOW = 5, 10
-STEPS = st.lists(st.tuples(st.integers(0, 3), st.floats(0, 12, allow_subnormal=False)), max_size=200)
+PAUSES = st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 12, allow_subnormal=False)
+STEPS = st.lists(st.tuples(st.integers(0, 1), PAUSES), min_size=10, max_size=100)
 
 
 def limiter(**bounds: int) -> Limiter:

@@ -18,7 +18,7 @@ import click
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from townsquare import hosting, settings
+from townsquare import cache_reference, hosting, settings
 from townsquare.catalogue import BUILT
 from townsquare.cli import COMMANDS, cli
 from townsquare.kit.problems import PROBLEMS
@@ -57,6 +57,7 @@ def pages_of(documents: dict[str, dict[str, Any]], metrics: str) -> dict[str, st
         "commands.md": _commands_page(),
         "problems.md": _problems_page(),
         "metrics.md": _metrics_page(metrics),
+        "cache.md": f"# Cache\n\n{MADE}\n{cache_reference.page()}",
         **{f"api-{name}.md": _api_page(name, document) for name, document in documents.items()},
     }
 
@@ -71,6 +72,7 @@ def _index() -> str:
         "| [Settings](settings.md) | every variable and its default |",
         "| [Commands](commands.md) | the command line |",
         "| [Metrics](metrics.md) | what `/metrics` shows |",
+        "| [Cache](cache.md) | what is kept, for whom, and what each write changes |",
         "| [Benchmarks](benchmarks.md) | what was measured, against what (made by `make bench`) |",
     ]
     return "\n".join(lines) + "\n"

@@ -33,7 +33,7 @@ SECONDS = 10
 
 
 class Origin:
-    """ASGI app: `/kept/...` is kept and taught to the front, `/slow/...` waits, everything else is echoed.
+    """ASGI app: `/kept/...` is kept and taught to the front, `/slow/...` waits, the rest is echoed, `/early` without a body.
 
     `asked` are the targets that came all the way here. A kept body is as long as its last segment says, or 300 bytes.
     """
@@ -59,7 +59,7 @@ class Origin:
         if scope["path"].startswith("/kept/") and scope["method"] in ("GET", "HEAD"):
             await self._kept(scope, send)
             return
-        body = await _body(receive)
+        body = b"" if scope["path"] == "/early" else await _body(receive)
         if scope["path"].startswith("/slow/"):
             self.waiting.set()
             await self.go_on.wait()

@@ -288,40 +288,56 @@ ODD: dict[str, tuple[str, int]] = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_what_is_odd_is_judged_by_the_server_alone(both: dict[Face, Served], name: str) -> None:
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_is_odd_is_judged_by_the_server_alone(both: dict[Face, Served], name: str, *, alone: bool) -> None:
     text, status = ODD[name]
     target = path()
     transcripts = []
     for served in both.values():
         served.teach(get(target))
-        transcripts.append(_transcript(served, text.format(target).encode("latin-1") + get("/after", "Connection: close")))
+        odd, after = text.format(target).encode("latin-1"), get("/after", "Connection: close")
+        transcripts.append(_transcript(served, *([odd, after] if alone else [odd + after])))
     assert transcripts[0] == transcripts[1]
     assert transcripts[0][0][0] == status
     assert len(transcripts[0]) == (2 if status == 200 else 1)
 
 
-def _transcript(served: Served, data: bytes) -> list[tuple[int, bytes]]:
+def _transcript(served: Served, *parts: bytes) -> list[tuple[int, bytes]]:
     """Return each answer's status and body until the server closes."""
     wire = served.wire()
-    wire.send(data)
     found: list[tuple[int, bytes]] = []
-    while True:
-        try:
+    try:
+        for part in parts:
+            wire.send(part)
+            until_read(served)
+        while True:
             answer = wire.answer()
-        except (AssertionError, ConnectionResetError):
-            return found
-        found.append((answer.status, answer.body))
+            found.append((answer.status, answer.body))
+    except (AssertionError, OSError):
+        return found
 
 
-def test_a_body_is_never_taken_for_a_request(served: Served) -> None:
-    _, request = known(served)
-    smuggled = request.decode()
-    assert served.wire().ask(post("/echo", smuggled)).body == b"/echo" + request
+@pytest.mark.parametrize("target", ["/echo", "/early"])
+def test_a_body_is_never_taken_for_a_request(served: Served, target: str) -> None:
+    known_target, request = known(served)
+    head = post(target, request.decode())[: -len(request)]
     wire = served.wire()
-    wire.send(post("/echo", smuggled)[: -len(request)])
+    wire.send(head)
+    if target == "/early":
+        assert wire.answer().body == b"/early"  # before the body has come
+    wire.send(request)  # in a segment of its own, which looks like a known request
+    if target == "/echo":
+        assert wire.answer().body == b"/echo" + request
+    assert wire.ask(request).body.startswith(known_target.encode())
+
+
+def test_a_header_is_never_taken_for_a_request(served: Served) -> None:
+    _, request = known(served)
+    wire = served.wire()
+    wire.send(b"GET /other HTTP/1.1\r\nX-Begun: ")
     until_read(served)
-    wire.send(request)  # all of the body in a segment that looks like a known request
-    assert wire.answer().body == b"/echo" + request
+    wire.send(request)
+    assert wire.answer().body == b"/other"
 
 
 def test_an_upgrade_that_is_not_made_leaves_the_connection_in_order(served: Served) -> None:

@@ -40,12 +40,17 @@ class Glance:
         self._parser = httptools.HttpRequestParser(None)
 
     def read(self, data: bytes) -> tuple[Key, bytes, bytes] | None:
-        """Return what is asked for, If-None-Match and X-Forwarded-For, if this is a whole plain GET of HTTP/1.1."""
-        target_end = data.find(b" HTTP/1.1\r\n", 4)
-        if target_end < 0 or data[:4] != b"GET " or data.find(b"\r\n\r\n", target_end) != len(data) - 4:
+        """Return what is asked for, If-None-Match and X-Forwarded-For, if this is a whole plain GET of HTTP/1.1.
+
+        Whether the target can be one is left open: the front knows only those that the parser has found before.
+        """
+        line_end = data.find(b"\r\n", 4)
+        if data[:4] != b"GET " or data[line_end - 9 : line_end] != b" HTTP/1.1":
+            return None
+        if data.find(b"\r\n\r\n", line_end) != len(data) - 4:
             return None
         seen = _NOT_SEEN.copy()
-        for name, value in self._find(data, target_end + 9):
+        for name, value in self._find(data, line_end):
             place = self.spotted.get(name.lower())
             if place is None:
                 if value.lower() != b"keep-alive":
@@ -55,7 +60,7 @@ class Glance:
             else:
                 seen[place] = value or b" "
         authorization, cookie, coding, if_none_match, forwarded = seen
-        return (data[4:target_end], authorization, cookie, coding), if_none_match, forwarded
+        return (data[4 : line_end - 9], authorization, cookie, coding), if_none_match, forwarded
 
     def is_valid(self, data: bytes) -> bool:
         """Let the parser judge a request that was found plain: only after such a one is it back where it began."""

@@ -57,6 +57,7 @@ CONTENT: Final[Mapping[str, list[Arguments]]] = {
     "comment_deletion.REMOVE_COMMENT": [(REPLY,)],
     "comment_deletion.UNCOUNT_COMMENT": [(HOT,)],
     "comments.LIST_COMMENTS": [(ORDINARY, HOT, FIRST, MUCH), (None, LATE, FIRST, 21)],
+    "comments.READ_POST_OF": [(ORDINARY, HOT)],
     "comments.READ_COMMENT": [(ORDINARY, COMMENT)],
     "comments.LOCK_COMMENT": [(ORDINARY, COMMENT)],
     "comments.LOCK_POST_TO_COMMENT": [(ORDINARY, HOT)],
@@ -83,6 +84,7 @@ CONTENT: Final[Mapping[str, list[Arguments]]] = {
     "export.EXPORT_BOOKMARKS": [(FAMOUS, FIRST, 501)],
     "feed.SCAN_FEED": [(person, NEWEST, 21) for person in (BUSY, ORDINARY, SILENT, FAMOUS)] + [(BUSY, MIDDLE, MUCH)],
     "feed.MERGE_FEED": [(person, NEWEST, 21) for person in (BUSY, ORDINARY, SILENT, STRANGER)] + [(BUSY, MIDDLE, MUCH)],
+    "feed.LIST_FOLLOWED": [(BUSY,), (ORDINARY,)],
     "imported_media.REGISTER": [(FAMOUS, NEW_MEDIA)],
     "imported_media.MISSING": [(FAMOUS,)],
     "imported_media.KEEP": [([item_id(number) for number in range(1, 20)], NOW)],
@@ -251,7 +253,7 @@ USERS: Final[Mapping[str, list[Arguments]]] = {
 }
 
 KIT: Final[Mapping[str, list[Arguments]]] = {
-    "follower.LOOK": [("83", ["10"])],
+    "follower.LOOK": [("84", ["9999"])],
     "follower.BEGIN": [()],
     "follower.INCARNATION": [()],
     "idempotency.LOCK": [("key",)],

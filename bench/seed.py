@@ -227,7 +227,7 @@ def _accounts(people: int) -> list[str]:
         f"""
         INSERT INTO mailed_tokens (token_hash, person_id, purpose, email, expires_at)
         SELECT {_secret("i")}, {_person(_even(people, "i"))}, CASE i % 2 WHEN 0 THEN 'verify' ELSE 'reset' END,
-               'person_' || i || '@example.org', now() + i % 24 * interval '1 hour' + interval '1 minute'
+               'person_' || i || '@example.org', now() + (1 + i % 24) * interval '1 hour'
         FROM {_rows(people)}
         """,
         f"INSERT INTO retired_handles (handle, retired_at) SELECT 'gone_' || i, now() FROM {_rows(people)}",

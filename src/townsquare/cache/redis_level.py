@@ -174,15 +174,17 @@ class RedisLevel:
         wanted = [one for one in asked if not one.answer.done()]
         if not wanted:
             return
-        verdict = _Verdict(self.breaker, self._deadline, self._overdue)
+        loop = asyncio.get_running_loop()
+        overdue = loop.call_later(self._deadline, self._overdue)  # not at its end: it may hang on
         try:
             async with asyncio.timeout(PATIENCE):
                 replies = await self._servers.read([one.key for one in wanted])
         except Exception as error:  # redis-py's own and any other: whatever goes wrong there is a miss here
             replies = [(error, None)] * len(wanted)
-        finally:
-            verdict.ends()
-        verdict.speak(good=self._noted(data for data, _ in replies) == 0)
+        errors = self._noted(data for data, _ in replies)
+        if loop.time() < overdue.when():
+            overdue.cancel()
+            (self.breaker.failed if errors else self.breaker.succeeded)()
         for one, reply in zip(wanted, replies, strict=True):
             if not one.answer.done():
                 one.answer.set_result(reply)
@@ -251,30 +253,3 @@ class RedisLevel:
     def _full(self, key: str) -> bytes:
         # Any text is a key, one that is no proper Unicode too.
         return f"{self._name}:{key}".encode("utf-8", "surrogatepass")
-
-
-class _Verdict:
-    """Tells the breaker of one call how it ended; and `overdue` when it takes too long, at once, because it may hang on."""
-
-    def __init__(self, breaker: Breaker, deadline: float, overdue: Callable[[], None]) -> None:
-        self._breaker = breaker
-        self._overdue = overdue
-        self._deadline = deadline
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(deadline, self._takes_long)
-        self._spoken = False
-
-    def ends(self) -> None:
-        """Say that the call has ended."""
-        self._timer.cancel()
-
-    def speak(self, *, good: bool) -> None:
-        """Say how."""
-        if not self._spoken:
-            (self._breaker.succeeded if good else self._breaker.failed)()
-
-    def _takes_long(self) -> None:
-        # Where the loop itself was late, the answer may lie there unread: that is no fault of Redis.
-        if self._loop.time() - self._timer.when() < self._deadline / 2:
-            self._spoken = True
-            self._overdue()

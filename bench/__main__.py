@@ -18,11 +18,22 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], default=[], help="benchmarks to run (all)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (5)")
     options = parser.parse_args()
+    reports: list[Report] = []
     for name in options.names or BENCHMARKS:
         print(f"{name}:", flush=True)
         run: Callable[[int], Report] = import_module(f"bench.{name}").run
-        run(options.rounds).save()
+        reports.append(run(options.rounds))
+        reports[-1].save()
     write_page()
+    say_where_we_stand(reports)
+
+
+def say_where_we_stand(reports: list[Report]) -> None:
+    """Print each figure that has a goal, those that fall short last."""
+    rows = [row for report in reports for row in report.rows if row.met is not None]
+    for row in sorted(rows, key=lambda row: not row.met):
+        measured = row.ratio or ", ".join(row.figures.values())
+        print(f"{'met  ' if row.met else 'SHORT'}  {row.what}: {measured}; goal {row.goal}")
 
 
 def write_page() -> None:
@@ -38,8 +49,9 @@ def write_page() -> None:
 
 HEADER = """# Benchmarks
 
-Made by `make bench`; do not edit. Each ratio is taken inside one round in which the contenders take turns, and its median is quoted with its
-least and greatest. Absolute figures move with the machine. How each is measured stands at the top of its file in `bench/`.
+Made by `make bench`; do not edit. Each ratio or difference is taken inside one round, in which the contenders take turns;
+its median is quoted with its least and greatest. Absolute figures move with the machine. How each is measured stands at the
+top of its file in `bench/`.
 """
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.cluster import Cluster, cache_folder
@@ -14,17 +15,33 @@ from townsquare.kit.postgres_cluster import ROLE
 _SOURCE = Path(__file__).parent / "peers" / "express-pg"
 
 
+@dataclass(frozen=True)
+class Node:
+    """A Node to run it on."""
+
+    program: str
+    version: str
+
+    @classmethod
+    def at(cls, program: str) -> "Node":
+        """Ask a program for its version."""
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+        return cls(program, said.strip().removeprefix("v"))
+
+
 class Express:
-    """The peer, installed in the cache folder."""
+    """The peer, installed in the cache folder. `nodes` is what it can run on, by version."""
 
     def __init__(self) -> None:
-        self._node, npm = _programs()
+        own, npm = _programs()
+        others = [found for found in [shutil.which("node")] if found is not None]
+        self.nodes = list({node.version: node for node in map(Node.at, [*others, own])}.values())
         self._folder = cache_folder() / "express-pg"
         self._install(npm)
 
-    def command(self) -> list[str]:
+    def command(self, node: Node) -> list[str]:
         """Return the command that serves."""
-        return [self._node, str(self._folder / "server.js")]
+        return [node.program, str(self._folder / "server.js")]
 
     def environment(self, cluster: Cluster, port: int) -> dict[str, str]:
         """Return the variables that make it serve from the cluster's Unix socket."""
@@ -32,9 +49,8 @@ class Express:
         return {**os.environ, **own}
 
     def versions(self) -> dict[str, str]:
-        """Return what it runs on."""
-        node = subprocess.run([self._node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-        return {"Node": node, **{name: self._version(name) for name in ("express", "pg")}}
+        """Return what it is made with."""
+        return {name: self._version(name) for name in ("express", "pg")}
 
     def _version(self, package: str) -> str:
         return json.loads((self._folder / "node_modules" / package / "package.json").read_text("utf-8"))["version"]

@@ -2,13 +2,12 @@
 
 `up --split` runs a process for each service and one for the gateway, which passes requests on over kept HTTP/1.1
 connections. wrk asks the two addresses in turn for random people's profiles; the figure is the difference of the medians.
-But for wrk nothing is bound to a core: the system may place the processes as it does for those who run them.
 """
 
 import sys
 
 from bench.cluster import SIZE, large_community
-from bench.harness import Report, Row, Spread, rounds, version_of
+from bench.harness import Report, Row, Spread, differences, rounds, version_of
 from bench.load import Target, serving, townsquare, wrk
 
 PORT = 18_320
@@ -24,7 +23,7 @@ def run(count: int) -> Report:
     direct = Target(users, "/profile/", people=SIZE.people)
     with large_community() as cluster:
         command = townsquare("up", "--split", "--port", str(PORT))
-        with serving(command, cluster.environment(), f"{gateway}/health/ready", core=None):
+        with serving(command, cluster.environment(), f"{gateway}/health/ready"):
             series = rounds(
                 {
                     "through the gateway": lambda: wrk(through, connections=1, seconds=SECONDS).median,
@@ -41,13 +40,12 @@ def run(count: int) -> Report:
 
 
 def _row(series: dict[str, list[float]]) -> Row:
-    through, direct = series["through the gateway"], series["the service itself"]
-    added = Spread.of([a - b for a, b in zip(through, direct, strict=True)])
+    added = differences(series, "through the gateway", "the service itself")
     figures = {name: Spread.of(values).text("ms") for name, values in series.items()}
     return Row(
         "profile in split mode: latency at one client",
         figures,
-        f"+{added.text('ms')}",
+        added.text("ms", signed=True),
         f"under +{GOAL_MS} ms",
         added.median < GOAL_MS,
     )

@@ -31,9 +31,12 @@ class Spread:
         """Summarise a series."""
         return cls(statistics.median(values), min(values), max(values))
 
-    def text(self, unit: str = "") -> str:
-        """Write it as `median (least-greatest) unit`."""
-        return f"{_figure(self.median)} ({_figure(self.least)}-{_figure(self.greatest)}){' ' + unit if unit else ''}"
+    def text(self, unit: str = "", *, signed: bool = False) -> str:
+        """Write it as `median (least to greatest) unit`."""
+        median, least, greatest = (
+            ("+" if signed and value >= 0 else "") + _figure(value) for value in (self.median, self.least, self.greatest)
+        )
+        return f"{median} ({least} to {greatest}){' ' + unit if unit else ''}"
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,11 @@ def ratios(series: Mapping[str, list[float]], ours: str, peer: str) -> Spread:
     return Spread.of([a / b for a, b in zip(series[ours], series[peer], strict=True)])
 
 
+def differences(series: Mapping[str, list[float]], ours: str, peer: str) -> Spread:
+    """Return ours - peer, taken inside each round."""
+    return Spread.of([a - b for a, b in zip(series[ours], series[peer], strict=True)])
+
+
 def table(report: Report) -> str:
     """Return the report as a Markdown table."""
     lines = [f"### {report.name}", "", "| what | figures | ratio or difference | goal | met |", "|---|---|---|---|---|"]
@@ -91,7 +99,9 @@ def table(report: Report) -> str:
 
 def machine() -> dict[str, str]:
     """Say what this was measured on, as far as it matters."""
-    model = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "unknown")
+    model = next(
+        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "unknown"
+    )
     memory = next((line.split()[1] for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), "0")
     return {
         "cpu": model,
@@ -126,6 +136,6 @@ def _lines(path: str) -> list[str]:
 
 
 def _figure(value: float) -> str:
-    if value >= 1000:
+    if abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

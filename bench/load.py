@@ -1,4 +1,8 @@
-"""Load and what bears it: servers started for a benchmark, wrk for HTTP, pgbench for SQL."""
+"""Load and what bears it: servers started for a benchmark, wrk for HTTP, pgbench for SQL.
+
+Where rates are compared, the server has one core to itself and the rest the other. Latencies are measured with nothing
+bound, as people run it: the system then places whoever waits where there is room.
+"""
 
 import json
 import statistics
@@ -41,12 +45,9 @@ class Target:
 
 
 @contextmanager
-def serving(
-    command: list[str], environment: Mapping[str, str], ready: str, *, core: int | None = SERVER_CORE
-) -> Iterator[None]:
-    """Run a server, bound to one core, from the moment that `ready` (an address) answers with 200."""
-    bound = command if core is None else pinned(core, *command)
-    process = subprocess.Popen(bound, env=dict(environment), stdout=subprocess.DEVNULL)
+def serving(command: list[str], environment: Mapping[str, str], ready: str, *, core: int | None = None) -> Iterator[None]:
+    """Run a server, bound to a core if one is given, from the moment that `ready` (an address) answers with 200."""
+    process = subprocess.Popen(_bound(command, core), env=dict(environment), stdout=subprocess.DEVNULL)
     try:
         _wait_for(ready, process)
         yield
@@ -55,12 +56,12 @@ def serving(
         process.wait(30)
 
 
-def wrk(target: Target, *, connections: int, seconds: float) -> Outcome:
-    """Load the target from one thread bound to a core of its own; ends the benchmark when an answer is not a 2xx."""
+def wrk(target: Target, *, connections: int, seconds: float, core: int | None = None) -> Outcome:
+    """Load the target from one thread, bound to a core if one is given; ends the benchmark when an answer is no 2xx."""
     header = [] if target.token is None else ["-H", f"Authorization: Bearer {target.token}"]
     command = [need("wrk", "wrk"), "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "-s", str(_SCRIPT), *header, target.base]
     arguments = ["--", target.path, str(target.people)]
-    done = subprocess.run(pinned(LOAD_CORE, *command, *arguments), capture_output=True, text=True, check=True)
+    done = subprocess.run(_bound([*command, *arguments], core), capture_output=True, text=True, check=True)
     said = json.loads(done.stdout.rstrip().rsplit("\n", 1)[-1])
     if said["failed"]:
         sys.exit(f"bench: {said['failed']} of {said['requests']} requests to {target.path} failed")
@@ -99,6 +100,10 @@ def answers(address: str, *, token: str | None = None) -> bytes:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=10) as answer:
         return answer.read()
+
+
+def _bound(command: list[str], core: int | None) -> list[str]:
+    return command if core is None else pinned(core, *command)
 
 
 def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:

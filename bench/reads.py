@@ -6,8 +6,8 @@ home feed of somebody who follows 100, 300 or 3,000. The figure is the differenc
 in SQL, having no other way.
 
 Throughput: `serve users`, one process bound to one core; wrk (64 connections) and PostgreSQL share the other. The Express
-service beside it gives the same answers, which is checked, and has the same core in turn. It runs on the newest Node that
-the platform builds with, which serves half as much again as the one before.
+service beside it gives the same answers, which is checked, and has the same core in turn: on the Node that comes with the
+platform's tools, and on the system's where that is another, because between two versions it gains half as much again.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ import asyncpg
 
 from bench.cluster import SIZE, Cluster, large_community
 from bench.express import Express
-from bench.harness import Report, Row, Spread, ratios, rounds, version_of
-from bench.load import LOAD_CORE, Target, answers, pgbench, pgbench_program, serving, townsquare, wrk
+from bench.harness import Report, Row, Spread, differences, ratios, rounds, version_of
+from bench.load import LOAD_CORE, SERVER_CORE, Target, answers, pgbench, pgbench_program, serving, townsquare, wrk
 from bench.seed import person_id
 from townsquare.services.content.feed import MERGE_FEED, SCAN_FEED
 from townsquare.services.content.post_view import NEWEST
@@ -46,8 +46,9 @@ def run(count: int) -> Report:
     """Measure latency, then throughput, in `count` rounds each."""
     express = Express()
     with large_community() as cluster:
+        rows = _latency(cluster, count)
         cluster.pin(LOAD_CORE)
-        rows = [*_latency(cluster, count), _throughput(cluster, express, count)]
+        rows += _throughput(cluster, express, count)
     versions = {
         "PostgreSQL": cluster.version,
         "pgbench": version_of(pgbench_program(), "--version").split(" ")[-1],
@@ -112,29 +113,37 @@ def _with_names(sql: str) -> str:
 
 
 def _added(series: dict[str, list[float]], what: str, goal: float) -> Row:
-    ours, sql = series[what], series[f"{what}, pgbench"]
-    added = Spread.of([a - b for a, b in zip(ours, sql, strict=True)])
-    figures = {"townsquare": Spread.of(ours).text("ms"), "pgbench": Spread.of(sql).text("ms")}
-    return Row(
-        f"{what}: latency at one client", figures, f"+{added.text('ms')}", f"at most +{goal} ms", added.median <= goal
-    )
+    sql = f"{what}, pgbench"
+    added = differences(series, what, sql)
+    figures = {"townsquare": Spread.of(series[what]).text("ms"), "pgbench": Spread.of(series[sql]).text("ms")}
+    name, wanted = f"{what}: latency at one client", f"at most +{goal} ms"
+    return Row(name, figures, added.text("ms", signed=True), wanted, added.median <= goal)
 
 
-def _throughput(cluster: Cluster, express: Express, count: int) -> Row:
+def _throughput(cluster: Cluster, express: Express, count: int) -> list[Row]:
     ours = Served(townsquare("serve", "users", "--port", str(USERS_PORT)), cluster.environment(), USERS_PORT)
-    peer = Served(express.command(), express.environment(cluster, EXPRESS_PORT), EXPRESS_PORT)
-    with ours.running(), peer.running():
-        _require_same_answers(ours, peer)
-    series = rounds({"townsquare": ours.rate, "Express + pg": peer.rate}, count)
-    ratio = ratios(series, "townsquare", "Express + pg")
-    figures = {name: Spread.of(values).text("requests/s") for name, values in series.items()}
+    environment = express.environment(cluster, EXPRESS_PORT)
+    peers = {
+        f"Express + pg, Node {node.version}": Served(express.command(node), environment, EXPRESS_PORT)
+        for node in express.nodes
+    }
+    for peer in peers.values():
+        with ours.running(), peer.running():
+            _require_same_answers(ours, peer)
+    series = rounds({"townsquare": ours.rate, **{name: peer.rate for name, peer in peers.items()}}, count)
+    return [_beside(series, name) for name in peers]
+
+
+def _beside(series: dict[str, list[float]], peer: str) -> Row:
+    ratio = ratios(series, "townsquare", peer)
+    figures = {name: Spread.of(series[name]).text("requests/s") for name in ("townsquare", peer)}
     what = f"profile: throughput of one process on one core, {CONNECTIONS} connections"
     return Row(what, figures, f"{ratio.text()}x", "at least 1.5x", ratio.median >= 1.5)
 
 
 @dataclass(frozen=True)
 class Served:
-    """One of the two services; each is started anew for its turn, so that the other does nothing on their core."""
+    """One of the services compared; each is started anew for its turn, so that the others do nothing on their core."""
 
     command: list[str]
     environment: Mapping[str, str]
@@ -142,7 +151,7 @@ class Served:
 
     def running(self) -> AbstractContextManager[None]:
         """Run it."""
-        return serving(self.command, self.environment, self.address(1))
+        return serving(self.command, self.environment, self.address(1), core=SERVER_CORE)
 
     def address(self, person: int) -> str:
         """Return where a person's profile is."""
@@ -152,8 +161,8 @@ class Served:
         """Return the requests a second, after a while of warming up."""
         target = Target(f"http://127.0.0.1:{self.port}", "/profile/", people=SIZE.people)
         with self.running():
-            wrk(target, connections=CONNECTIONS, seconds=WARM_SECONDS)
-            return wrk(target, connections=CONNECTIONS, seconds=SECONDS).rate
+            wrk(target, connections=CONNECTIONS, seconds=WARM_SECONDS, core=LOAD_CORE)
+            return wrk(target, connections=CONNECTIONS, seconds=SECONDS, core=LOAD_CORE).rate
 
 
 def _require_same_answers(ours: Served, peer: Served) -> None:

@@ -95,7 +95,9 @@ async def test_an_account_is_shown_by_handle_id_or_address(square: Town, cli: Co
     assert ada.email in (await cli.beside("users", "show", form.format(ada))).out
 
 
-@pytest.mark.parametrize("who", ["nobody_here", "@nobody_here", "nobody@example.org", "0198c7a2-5f60-7000-8000-000000000000", "@", "%"])
+@pytest.mark.parametrize(
+    "who", ["nobody_here", "@nobody_here", "nobody@example.org", "0198c7a2-5f60-7000-8000-000000000000", "@", "%"]
+)
 async def test_somebody_who_is_not_there_is_one_sentence(square: Town, cli: CommandLine, who: str) -> None:
     for command in ("show", "suspend", "reset-password"):
         ran = await cli.beside("users", command, who)

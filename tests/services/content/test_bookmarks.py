@@ -100,7 +100,9 @@ async def test_a_viewer_s_marks_on_a_page_of_posts_come_in_one_call_and_in_its_o
     assert (await town.content.get(f"/marks?{query}")).status == 401
 
 
-@pytest.mark.parametrize("query", ["", "?post=", "?post=no-uuid", "?" + "&".join(["post=0198c7a2-5f60-7000-8000-000000000000"] * 101)])
+@pytest.mark.parametrize(
+    "query", ["", "?post=", "?post=no-uuid", "?" + "&".join(["post=0198c7a2-5f60-7000-8000-000000000000"] * 101)]
+)
 async def test_marks_are_asked_for_1_to_100_posts(town: Town, query: str) -> None:
     answer = await town.content.get(f"/marks{query}", as_=await town.register("ada"))
     assert (answer.status, answer.code) == (422, "invalid")

@@ -38,7 +38,11 @@ class Look:
 
 
 class Source(Protocol):
-    """What is followed. Both raise whatever they like when they fail."""
+    """What is followed. Both raise whatever they like when they fail.
+
+    Whoever notices that the connection was cut calls `Cache.distrust` at once: it may be another source that answers next,
+    with other numbers, and a commit there would not be recognised as new.
+    """
 
     async def begin(self) -> Beginning:
         """Find out where we are."""
@@ -80,10 +84,6 @@ class Contact:
             await self._begin()
             if not await self._look():
                 raise SourceReplaced("the source is replaced faster than it can be looked at")
-
-    def cut(self) -> None:
-        """Hear at once that the connection has been cut: whoever answers next may be another one, with other numbers."""
-        self._cache.distrust()
 
     async def _begin(self) -> None:
         self._incarnation = None

@@ -81,7 +81,7 @@ SELECT
 
 
 class OutboxSource:
-    """A service's outbox as a cache follows it, on a connection of its own; `cut` is called when that is closed.
+    """A service's outbox as a cache follows it, on a connection of its own; `cut` is called when that has been closed.
 
     Of its own: when all others are busy, or wait for locks, the cache must not lose touch, or every read would become one
     more query and the database would never recover.
@@ -146,7 +146,7 @@ class Follower:
     def __init__(
         self, cache: Cache, database: Database, outbox: Outbox, identified: Callable[[str], None] = lambda _: None
     ) -> None:
-        self._source = OutboxSource(database, lambda: self._contact.cut())
+        self._source = OutboxSource(database, cache.distrust)
         self._contact = Contact(cache, self._source, identified)
         self._outbox = outbox
         self._in_touch = True

@@ -114,6 +114,12 @@ def _slow_fills(world: World) -> End:
     return _slow_down(world, lambda to, what: 200.0 if to is chosen and what == "query answered" else 1.0)
 
 
+def _late_looks(world: World) -> End:
+    """Looks that have seen the truth and tell it late."""
+    chosen = world.random.choice(world.processes)
+    return _slow_down(world, lambda to, what: 300.0 if to is chosen and what == "look answered" else 1.0)
+
+
 def _shared_down(world: World) -> End:
     world.shared.down = True
 
@@ -165,6 +171,7 @@ FAULTS: Final = [
     Fault("database restored", 10, _database_restored),
     Fault("transaction left open", 60, _long_transaction),
     Fault("fills slower than writes", 5, _slow_fills),
+    Fault("looks answered late", 10, _late_looks),
     Fault("shared cache down", 5, _shared_down),
     Fault("shared cache frozen", 5, _shared_frozen),
     Fault("shared cache flushed", 0, _shared_flushed),

@@ -11,7 +11,7 @@ from townsquare.cache.events import Event, ServedStale
 from townsquare.cache.simulator.database import DatabaseDown
 from townsquare.cache.simulator.judge import PUBLIC, Reader, Shown
 from townsquare.cache.simulator.loops import SimulatedLoop
-from townsquare.cache.simulator.shared import SharedLevel
+from townsquare.cache.simulator.shared import SIZE, SharedLevel
 from townsquare.cache.snapshots import Snapshot
 from townsquare.cache.strategies import Strategy
 
@@ -23,7 +23,6 @@ FEED: Final = Strategy("FEED", lifetime=3, grace=5, eager=0.7, hard_deadline=5)
 LOOK_SECONDS: Final = 0.4
 LOOK_DEADLINE: Final = 2.0
 COMMIT_DEADLINE: Final = 5.0
-SIZE: Final = 500
 
 _AWAY = (DatabaseDown, FillFailed, SourceReplaced, TimeoutError)
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from townsquare.cache.simulator.world import World
 
 DEADLINE: Final = 0.05
+SIZE: Final = 500
+"""Bytes of each value."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class SharedStore:
             return None
         entry = kept.shared
         fresh_for = left - kept.grace
-        return SharedEntry(entry.value, entry.size, entry.snapshot, entry.tags, entry.watched, fresh_for)
+        return SharedEntry(entry.value, SIZE, entry.snapshot, entry.tags, entry.watched, fresh_for)
 
     def put(self, name: str, shared: SharedEntry, usable_for: float) -> None:
         """Keep an entry."""
@@ -90,5 +92,5 @@ class SharedLevel:
         """Send an entry off."""
         world, now, name = self._world, self._world.now, f"{self.name}/{entry.key}"
         fresh_for, usable_for = entry.fresh_until - now, entry.usable_until - now
-        shared = SharedEntry(entry.value, entry.size, entry.snapshot, entry.tags, entry.watched, fresh_for)
+        shared = SharedEntry(entry.value, SIZE, entry.snapshot, entry.tags, entry.watched, fresh_for)
         world.send(world.shared, "put", lambda: world.shared.put(name, shared, usable_for))

@@ -15,6 +15,10 @@ WRITES: Final = 0.06
 MEAN_DELAY: Final = 0.002
 FAULTS_A_SECOND: Final = 0.4
 MOST_AT_ONCE: Final = 3
+STORMY, LULL = 24.0, 6.0
+"""Seconds in turn: in the lull every fault is over, and everybody must recover."""
+CAPACITY: Final = 10_000
+"""Bytes of each process: not quite enough for all that is asked for, so that entries are thrown out too."""
 
 PATHS: Final = [*POSTS, "things", "feed", "own thing:a"]
 WRITTEN: Final = [*POSTS, *(f"follows:{name}" for name in READERS)]
@@ -22,7 +26,7 @@ WRITTEN: Final = [*POSTS, *(f"follows:{name}" for name in READERS)]
 
 @dataclass
 class FaultRecord:
-    """How often a fault happened, and how long it took, after its end, until every process was in touch again."""
+    """How often a fault happened, and how long it took, once none was left, until every process was in touch again."""
 
     times: int = 0
     recoveries: int = 0
@@ -56,7 +60,7 @@ class Summary:
 
 @dataclass
 class Trouble:
-    """A fault that is under way, or has ended without everybody having recovered yet."""
+    """A fault that is under way, or over while others are not, or while somebody has not recovered yet."""
 
     fault: Fault
     until: float
@@ -68,11 +72,15 @@ class Storm:
     """`run` lets simulated seconds pass, and stops after each event so that one may look."""
 
     def __init__(self, seed: int, *, processes: int = 3, faults: list[Fault] | None = None) -> None:
-        self.world = World(processes, seed=seed, delay=lambda chance: chance.expovariate(1 / MEAN_DELAY), following=True)
+        self.world = World(
+            processes, seed=seed, capacity=CAPACITY, delay=lambda chance: chance.expovariate(1 / MEAN_DELAY), following=True
+        )
         self.summary = Summary(seed, processes)
         self.troubles: list[Trouble] = []
         self._faults = FAULTS if faults is None else faults
         self._fault_at = self._soon(FAULTS_A_SECOND)
+        self._lull_at = self.world.now + STORMY
+        self._quiet_since = self.world.now
 
     def run(self, seconds: float) -> Iterator[None]:
         """Let `seconds` pass; a wrong read ends it before."""
@@ -109,7 +117,9 @@ class Storm:
         world = self.world
         world.pass_time(world.random.expovariate(REQUESTS_A_SECOND))
         self._end_faults()
-        if world.now >= self._fault_at:
+        if world.now >= self._lull_at + LULL:
+            self._lull_at += LULL + STORMY
+        if self._fault_at <= world.now < self._lull_at:
             self._fault_at = self._soon(FAULTS_A_SECOND)
             self._begin_fault()
         process, reader = world.random.choice(world.processes), world.random.choice(world.readers)
@@ -124,22 +134,26 @@ class Storm:
             return
         world = self.world
         fault = world.random.choice(self._faults)
-        until = world.now + fault.longest * world.random.random()
+        until = min(world.now + fault.longest * world.random.random(), self._lull_at)
         self.troubles.append(Trouble(fault, until, fault.begin(world)))
         self.summary.faults.setdefault(fault.name, FaultRecord()).times += 1
 
     def _end_faults(self) -> None:
-        """End what is over, and note who is well again. Other faults may be what somebody has not recovered from."""
-        in_touch = all(process.cache.trusted and not process.frozen for process in self.world.processes)
-        for trouble in list(self.troubles):
+        """End what is over; once nothing is going on any more, note when everybody is well again."""
+        for trouble in self.troubles:
             if not trouble.ended and self.world.now >= trouble.until:
                 trouble.end()
                 trouble.ended = True
-            elif trouble.ended and in_touch:
+                self._quiet_since = self.world.now
+        if all(trouble.ended for trouble in self.troubles) and self._all_well():
+            for trouble in self.troubles:
                 record = self.summary.faults[trouble.fault.name]
                 record.recoveries += 1
-                record.longest_recovery = max(record.longest_recovery, self.world.now - trouble.until)
-                self.troubles.remove(trouble)
+                record.longest_recovery = max(record.longest_recovery, self.world.now - self._quiet_since)
+            self.troubles.clear()
+
+    def _all_well(self) -> bool:
+        return all(process.cache.trusted for process in self.world.processes)
 
     def _soon(self, rate: float) -> float:
         return self.world.now + self.world.random.expovariate(rate)

@@ -86,7 +86,8 @@ class World:
         """What went wrong inside processes: it is raised to whoever drives the world."""
         self._delay = delay
         self._calls: list[_Call] = []
-        self._sent = 0
+        self.sent = 0
+        """How many messages so far; each has its number."""
         things = [*POSTS, *(f"follows:{name}" for name in READERS)]
         self.database = Database(things, lambda thing, version: self.judge.overwritten(thing, version, self.now))
         self.shared = SharedStore(lambda: self.now)
@@ -106,8 +107,8 @@ class World:
         delay = self._delay(self.random)
         for slows in self.slowdowns:
             delay *= slows(to, what)
-        self._sent += 1
-        self.pending.append(Message(self.now + delay, self._sent, to, what, act))
+        self.sent += 1
+        self.pending.append(Message(self.now + delay, self.sent, to, what, act))
 
     async def call(self, caller: Process, to: Machine, what: str, serve: Callable[[], T]) -> T:
         """Ask a machine something; waits for ever when the question or the answer is lost."""
@@ -135,7 +136,7 @@ class World:
         for call in [call for call in self._calls if call.to is to and not call.ended]:
             call.end(partial(call.answered.set_exception, error))
         for process in self.processes:
-            process.contact.cut()
+            process.cache.distrust()
         self.run_processes()
 
     def deliver(self, message: Message) -> None:

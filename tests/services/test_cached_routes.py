@@ -277,6 +277,22 @@ async def test_a_post_of_somebody_followed_is_in_a_feed_that_was_kept(town: Town
     assert answer.items[0]["id"] == new["id"]
 
 
+async def test_publishing_costs_the_same_however_many_feeds_it_comes_to(town: Town, world: World) -> None:
+    followers = [world.bob, *[await town.register("follower") for _ in range(3)]]
+    for person in followers[1:]:
+        await town.befriend(person, world.ada)
+    for person in followers:
+        await town.content.get(f"/feed/{person.id}", as_=person)
+    cache = town.host.services["content"].context.cache
+    assert cache is not None
+    kept, position = {entry.key for entry in cache.store if "/feed/" in entry.key}, cache.ledger.position
+    new = await publish(town, world.ada)
+    assert cache.ledger.position == position + 1
+    assert {entry.key for entry in cache.store if "/feed/" in entry.key} == kept, "nobody has looked at them yet"
+    for person in followers:
+        assert (await town.content.get(f"/feed/{person.id}", as_=person)).items[0]["id"] == new["id"]
+
+
 async def test_whom_somebody_follows_is_read_once_for_all_pages_of_their_feed(town: Town, world: World) -> None:
     ada, bob = world.ada, world.bob
     await publish(town, ada)

@@ -341,6 +341,34 @@ CASES: Final = (
         [Call("eve", "users PUT /users/{ada}/follow")],
     ),
     Case(
+        "a follow less of one who was shown more for it",
+        f"users DELETE {FOLLOW}",
+        Call("bob", "users DELETE /users/{ada}/follow"),
+        PROFILES
+        | {
+            "bob's profile",
+            "ada's followers",
+            "whom bob follows",
+            "ada's posts to bob",
+            "a post for followers",
+            "bob's feed",
+        },
+    ),
+    Case(
+        "a follow of one who shows more for it",
+        f"users PUT {FOLLOW}",
+        Call("bob", "users PUT /users/{ada}/follow"),
+        PROFILES
+        | {
+            "bob's profile",
+            "ada's followers",
+            "whom bob follows",
+            "ada's posts to bob",
+            "a post for followers",
+            "bob's feed",
+        },
+    ),
+    Case(
         "a block: what she is given is her own from now on",
         f"users PUT {BLOCK}",
         Call("eve", "users PUT /users/{zed}/block"),

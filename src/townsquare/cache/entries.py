@@ -9,7 +9,7 @@ from townsquare.cache.strategies import Strategy
 
 OVERHEAD: Final = 700
 """Bytes that an entry takes beside its value and the letters of its key, its places in the store included."""
-PER_TAG: Final = 240
+PER_TAG: Final = 200
 """Bytes of a tag: its text, its place in the entry's set and in the index."""
 PER_WATCHED: Final = 160
 """Bytes of a watched tag, which is in no index. All three are measured: tests/cache/test_store.py does it again."""

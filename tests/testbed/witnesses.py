@@ -298,7 +298,7 @@ class Witnesses:
         answer = await self._call(lane, service, "GET", path, as_=who, headers=headers)
         if answer is None or answer.status >= 300:
             return
-        self._saw(subject, _number_in(answer, writer, kind), answer, lane, who, began, bool(token))
+        self._saw(subject, _number_in(answer, writer, kind), answer, lane, who, began, with_token=bool(token))
 
     async def read_feed(self, writer: Writer, lane: Lane) -> None:
         """Look at the follower's feed: it shows the writer's posts, and nobody else's."""
@@ -306,10 +306,9 @@ class Witnesses:
         answer = await self._call(lane, "content", "GET", f"/feed/{who.id}?limit=5", as_=who)
         if answer is None or answer.status >= 300:
             return
-        if strange := {post["author"]["handle"] for post in answer.items} - {writer.name}:
-            self.history.strangers.append(f"the feed of {who.handle} showed {strange}")
-        newest = max((_number(post["text"]) for post in answer.items), default=0)
-        self._saw(writer.subject("posts"), newest, answer, lane, who, began, with_token=False)
+        self._saw(
+            writer.subject("posts"), _largest(_numbers(answer.json, writer)), answer, lane, who, began, with_token=False
+        )
 
     async def look_in(self, lane: Lane) -> None:
         """Ask as somebody who is blocked: for them there is nobody."""
@@ -318,12 +317,29 @@ class Witnesses:
         if answer is not None and answer.status == 200:
             self.history.strangers.append(f"one who is blocked was shown {answer.body!r}")
 
+    async def wander(self, lane: Lane, number: int) -> None:
+        """Ask for lists of a length that is seldom asked for, so that no process has them in its memory."""
+        person = self.cast.writers[0].person.id
+        for service, what in (("users", "followers"), ("content", "posts")):
+            await self._call(lane, service, "GET", f"/users/{person}/{what}?limit={number}")
+
     def _saw(
-        self, subject: str, number: int, answer: Answer, lane: Lane, who: Person | None, began: float, with_token: bool
+        self,
+        subject: str,
+        number: int | None,
+        answer: Answer,
+        lane: Lane,
+        who: Person | None,
+        began: float,
+        *,
+        with_token: bool,
     ) -> None:
         reader = "nobody" if who is None else who.handle
-        took = time.monotonic() - began
         cache = answer.headers["Cache-Status"]
+        if number is None:
+            self.history.strangers.append(f"{subject}, to {reader} at {lane.process} ({cache}): {answer.body[:300]!r}")
+            return
+        took = time.monotonic() - began
         self.history.reads.append(Read(subject, number, reader, lane.process, with_token, began, took, cache))
 
     async def _call(
@@ -339,14 +355,25 @@ class Witnesses:
         return answer
 
 
-def _number_in(answer: Answer, writer: Writer, kind: str) -> int:
-    if kind == "comments":
-        return len(answer.items)
-    if kind == "posts":
-        return max((_number(post["text"]) for post in answer.items), default=0)
-    bio = answer.json["bio"]
-    assert bio.startswith(writer.name), f"{bio!r} is not by {writer.name}"
-    return _number(bio)
+def _number_in(answer: Answer, writer: Writer, kind: str) -> int | None:
+    """Return the number that was shown; None when something else was, or somebody else."""
+    told = answer.json
+    if kind == "bio":
+        return _number(told["bio"]) if told.get("handle") == writer.name else None
+    numbers = _numbers(told, writer)
+    return len(numbers) if kind == "comments" and numbers is not None else _largest(numbers)
+
+
+def _numbers(told: Any, writer: Writer) -> list[int] | None:
+    """Return the numbers of a list's items; None when not all of them are the writer's."""
+    items = told.get("items")
+    if items is None or any(item["author"]["handle"] != writer.name for item in items):
+        return None
+    return [_number(item["text"]) for item in items]
+
+
+def _largest(numbers: list[int] | None) -> int | None:
+    return None if numbers is None else max(numbers, default=0)
 
 
 def _number(text: str) -> int:

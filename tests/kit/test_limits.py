@@ -192,3 +192,9 @@ async def test_limits_can_be_switched_off(notes: Notes) -> None:
     answer = await notes.client.get("/notes")
     assert "RateLimit" not in answer.headers
     assert "RateLimit-Policy" not in answer.headers
+
+
+def test_lines_of_a_head_say_what_the_headers_say() -> None:
+    limits = limiter()
+    decision = limits.take(1, 0.0)
+    assert limits.lines(decision) == b"".join(b"%b: %b\r\n" % header for header in limits.headers(decision))

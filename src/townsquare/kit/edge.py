@@ -78,9 +78,7 @@ class Edge:
     def count_read(self, who: int | None, address: str) -> bytes | None:
         """Count a read that is answered before it comes here; returns header lines, or None for one too many."""
         decision = self._reads.take(network_of(address) if who is None else who, time.monotonic())
-        if not decision.allowed:
-            return None
-        return b"".join(b"%b: %b\r\n" % header for header in self._reads.headers(decision))
+        return self._reads.lines(decision) if decision.allowed else None
 
     def named_client(self, forwarded: bytes) -> str:
         """Return whom our own proxies name in X-Forwarded-For: the last hop that is none of them, empty if there is none."""

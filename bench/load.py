@@ -63,8 +63,8 @@ def wrk(target: Target, *, connections: int, seconds: float, core: int | None = 
     arguments = ["--", target.path, str(target.people)]
     done = subprocess.run(_bound([*command, *arguments], core), capture_output=True, text=True, check=True)
     said = json.loads(done.stdout.rstrip().rsplit("\n", 1)[-1])
-    if said["failed"]:
-        sys.exit(f"bench: {said['failed']} of {said['requests']} requests to {target.path} failed")
+    if said["refused"] or said["broken"]:
+        sys.exit(f"bench: {target.base}{target.path}: {said['refused']} answers are no 2xx, {said['broken']} broke off")
     return Outcome(said["requests"] / said["microseconds"] * 1e6, said["median"] / 1000)
 
 

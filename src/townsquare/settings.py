@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
+from townsquare.cache.redis_address import RedisAddress
+
 PREFIX = "TOWNSQUARE_"
 SECRETS = frozenset({"database_url", "redis_url", "smtp_url", "metrics_token", "internal_secret"})
 
@@ -65,7 +67,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cache_mb: Positive = 64
     """Megabytes that the kept answers of one service may take in one process."""
     redis_url: Text | None = None
-    """Shared cache (Redis 6.2+ or Valkey); never required."""
+    """Shared cache (Redis 6.2+ or Valkey); never required. `redis://`, `rediss://` (TLS), `redis+sentinel://`, `redis+cluster://`."""
 
     smtp_url: Text | None = None
     """`smtp://user:password@host:587` or `smtps://...:465`; without it mail is written to `data/mail`."""
@@ -263,6 +265,10 @@ def _check_database_url(url: str) -> None:
         raise ValueError("Expected an address like postgresql://role:password@host:5432; signs in a password go as %XX")
 
 
+def _check_redis_url(url: str) -> None:
+    RedisAddress.parse(url)
+
+
 def _check_upstream(template: str) -> None:
     filled = template.replace("{service}", "users").replace("{port}", "8001")
     if "{" in filled or "}" in filled:
@@ -285,6 +291,6 @@ _CHECKS: dict[str, Callable[[str], None]] = {
     "public_url": _check_public_url,
     "upstream": _check_upstream,
     "database_url": _check_database_url,
-    "redis_url": _check_address("redis", "rediss"),
+    "redis_url": _check_redis_url,
     "smtp_url": _check_address("smtp", "smtps"),
 }

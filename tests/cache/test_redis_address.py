@@ -50,13 +50,13 @@ def test_tls_and_whom_it_trusts() -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"Expected|no option|cluster"):
+    with pytest.raises(ValueError, match=r"^Expected "):
         RedisAddress.parse(url)
 
 
 def test_a_password_is_never_repeated() -> None:
     assert "s3cret" not in repr(RedisAddress.parse("redis://:s3cret@cache"))
-    for rest in ("cache:0", "cache/x", "cache?x=1", "[cache", "cache\u2100", "a,b"):
+    for rest in ("cache:0", "cache/x", "cache?x=1", "[cache", "cache\u2100", "a,b", "h?s3cret=1"):
         with pytest.raises(ValueError, match=r"\w") as raised:
             RedisAddress.parse(f"redis://:s3cret@{rest}")
         assert "s3cret" not in str(raised.value)

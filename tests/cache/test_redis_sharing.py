@@ -45,6 +45,11 @@ async def shared_by(process: Process, name: str) -> None:
     await until(lambda: process.level.counts.puts > puts)
 
 
+async def seen(xid: int, process: Process) -> None:
+    """Wait until the process has looked behind a transaction's end."""
+    await until(lambda: process.cache.snapshot.sees(xid))
+
+
 async def from_redis(process: Process, name: str) -> tuple[int, str]:
     """Read what may be in Redis as a process that does not have it; until Redis itself was no reason for a miss."""
     while True:
@@ -58,8 +63,8 @@ async def from_redis(process: Process, name: str) -> tuple[int, str]:
 
 async def test_what_one_process_has_worked_out_another_need_not(dsn: str, valkey: Valkey, name: str) -> None:
     async with running_process(dsn, valkey.url) as one:
-        await one.raise_by_one(name)
-        await one.follower.look()
+        _, xid = await one.raise_by_one(name)
+        await seen(xid, one)
         await shared_by(one, name)
         async with running_process(dsn, valkey.url) as other:
             assert await from_redis(other, name) == (1, "hit_shared")
@@ -69,9 +74,9 @@ async def test_where_nothing_was_written_for_hours_a_new_process_takes_it_from_r
     dsn: str, valkey: Valkey, name: str
 ) -> None:
     async with running_process(dsn, valkey.url) as one:
-        await one.raise_by_one(name)
+        _, xid = await one.raise_by_one(name)
         await one.database.execute("UPDATE outbox SET created_at = created_at - interval '3 hours'")
-        await one.follower.look()
+        await seen(xid, one)
         await shared_by(one, name)
         await one.database.execute("SELECT pg_current_xact_id()")  # as transactions of other databases do
         async with running_process(dsn, valkey.url) as newcomer:
@@ -83,7 +88,7 @@ async def test_after_a_write_nobody_takes_the_old_value_from_redis(dsn: str, val
         await shared_by(reader, name)
         _, xid = await writer.raise_by_one(name)
         assert await writer.value(name) == 1
-        await until(lambda: reader.cache.snapshot.sees(xid))
+        await seen(xid, reader)
         assert await reader.value(name) == 1
         async with running_process(dsn, valkey.url) as newcomer:
             assert await newcomer.value(name) == 1
@@ -109,8 +114,8 @@ async def test_a_redis_that_was_restored_from_an_old_copy_brings_nothing_back(ds
     async with running_process(dsn, valkey.url) as process:
         await shared_by(process, name)
         await valkey.ask("SAVE")
-        await process.raise_by_one(name)
-        await process.follower.look()
+        _, xid = await process.raise_by_one(name)
+        await seen(xid, process)
         await shared_by(process, name)
         valkey.kill()
         await valkey.start()
@@ -129,13 +134,11 @@ async def test_a_transaction_that_stays_open_costs_nothing_and_is_seen_when_it_e
         other.database.connection() as connection,
     ):
         async with connection.transaction():
-            value = await connection.fetchval(RAISE, name)
-            await insert_events(connection, [NewEvent("counter", name, (f"counter:{name}",), {})])
-            await one.follower.look()
+            await connection.fetchval(RAISE, name)
+            xid = await insert_events(connection, [NewEvent("counter", name, (f"counter:{name}",), {})])
             await shared_by(one, name)
             assert await from_redis(other, name) == (0, "hit_shared")
-        await other.follower.look()
-        assert value == 1
+        await seen(xid, other)
         assert await other.value(name) == 1
 
 

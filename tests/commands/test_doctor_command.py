@@ -13,6 +13,7 @@ import pytest
 from testbed.command_line import CommandLine, Ran
 from testbed.postgres_users import data_folder, programs_on
 from testbed.town import Town
+from testbed.valkey import running_valkey
 from townsquare import hosting
 from townsquare.kit.keys import ensure_keys
 
@@ -242,18 +243,25 @@ async def test_a_clock_that_was_set_back_is_found(square: Town, cli: CommandLine
 
 
 @pytest.mark.parametrize(
-    ("line", "status"),
-    [
-        (b"+PONG\r\n", "ok"),
-        (b"-NOAUTH Authentication required.\r\n", "warning"),
-        (b"HTTP/1.1 400 Bad Request\r\n", "warning"),
-    ],
+    ("login", "finding"),
+    [("town:s3cret@", ("ok", "it answers")), ("", ("warning", "it does not answer (AuthenticationError)"))],
 )
-async def test_redis_is_asked_and_never_needed(square: Town, cli: CommandLine, line: bytes, status: str) -> None:
-    async with answering(line) as port:
+async def test_redis_is_asked_and_never_needed(
+    square: Town, cli: CommandLine, tmp_path: Path, login: str, finding: tuple[str, str]
+) -> None:
+    async with running_valkey(tmp_path, password="s3cret") as valkey:
+        await valkey.ask("ACL", "SETUSER", "town", "on", ">s3cret", "~townsquare:*", "+get", "+pttl")
+        url = {"TOWNSQUARE_REDIS_URL": f"redis://{login}127.0.0.1:{valkey.port}"}
+        ran = await cli.beside("doctor", *FREE, "--json", variables=url)
+    found = findings(ran)["redis"]
+    assert (ran.status, found["status"], found["detail"]) == (0, *finding)
+
+
+async def test_something_else_where_redis_should_be_is_a_warning(square: Town, cli: CommandLine) -> None:
+    async with answering(b"HTTP/1.1 400 Bad Request\r\n") as port:
         url = {"TOWNSQUARE_REDIS_URL": f"redis://127.0.0.1:{port}"}
         ran = await cli.beside("doctor", *FREE, "--json", variables=url)
-    assert (ran.status, statuses(ran)["redis"]) == (0, status)
+    assert (ran.status, statuses(ran)["redis"]) == (0, "warning")
 
 
 async def test_redis_away_is_a_warning_and_a_mail_server_away_a_failure(square: Town, cli: CommandLine) -> None:

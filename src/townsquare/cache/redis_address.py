@@ -80,13 +80,13 @@ def _db(path: str, kind: Kind) -> int:
     if number and not (number.isdecimal() and len(number) < 6):
         raise ValueError("Expected the number of a database after the host, or nothing")
     if kind == "cluster" and int(number or 0):
-        raise ValueError("A cluster has no database but 0")
+        raise ValueError("Expected no database but 0 of a cluster")
     return int(number or 0)
 
 
 def _options(parts: SplitResult, kind: Kind) -> dict[str, str]:
     known = _TLS_OPTIONS | _SENTINEL_OPTIONS if kind == "sentinel" else _TLS_OPTIONS
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if unknown := options.keys() - known:
-        raise ValueError(f"There is no option {min(unknown)!r}; there are {', '.join(sorted(known))}")
+    if options.keys() - known:  # not repeated either: a password may have slipped there
+        raise ValueError(f"Expected no options but {', '.join(sorted(known))}")
     return options

@@ -96,7 +96,7 @@ class RedisLevel:
         given_up: Callable[[str], None] = lambda _: None,
         regained: Callable[[], None] = lambda: None,
     ) -> None:
-        self.breaker = Breaker(clock=clock, changed=lambda is_open: given_up(self._last_error) if is_open else regained())
+        self.breaker = Breaker(clock=clock, changed=self._changed)
         self.counts = LevelCounts()
         self._last_error = ""
         self._servers = RedisServers(RedisAddress.parse(url))
@@ -107,7 +107,9 @@ class RedisLevel:
         self._reads = Batches(self._read, lanes=LANES, most=MOST_READS, room=MOST_ASKED)
         self._writes = Batches(self._write, lanes=1, most=MOST_WRITES, room=MAX_WAITING)
         self._waiting_bytes = 0
-        self._trial: asyncio.Task[None] | None = None
+        self._trials: asyncio.Task[None] | None = None
+        self._given_up = given_up
+        self._regained = regained
 
     def rename(self, name: str) -> None:
         """Say whose entries these are from now on; what was kept under another name is out of reach.
@@ -118,7 +120,7 @@ class RedisLevel:
 
     async def get(self, key: str) -> SharedEntry | None:
         """Return what is kept under `key`; None also when it cannot be had in time."""
-        if not self._may_call():
+        if not (self._name and self.breaker.closed):
             self.counts.shut += 1
             return None
         self.counts.gets += 1
@@ -144,25 +146,25 @@ class RedisLevel:
         """Have an entry written soon."""
         waiting = _Waiting(self._full(entry.key), entry, entry.size)
         room = self._waiting_bytes + waiting.size <= MAX_WAITING_BYTES
-        if room and self._may_call() and self._writes.add(waiting):
+        if room and self._name and self.breaker.closed and self._writes.add(waiting):
             self._waiting_bytes += waiting.size
         else:
             self.counts.lost += 1
 
     async def ping(self) -> None:
-        """Raise when Redis does not answer: ConnectionError, TimeoutError, or what it says."""
+        """Raise when Redis does not answer: TimeoutError, ConnectionError with the kind of reason, or what it says."""
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._probe()
         except RedisTimeoutError:
             raise TimeoutError from None
-        except RedisConnectionError:
-            raise ConnectionError from None
+        except RedisConnectionError as error:
+            raise ConnectionError(type(error).__name__) from None
 
     async def close(self) -> None:
         """Write what waits, if that goes quickly, and close the connections."""
-        if self._trial is not None:
-            self._trial.cancel()
+        if self._trials is not None:
+            self._trials.cancel()
         await asyncio.gather(self._reads.close(within=0), self._writes.close(within=CLOSE_SECONDS))
         with suppress(Exception):  # they are closed, one way or the other
             async with asyncio.timeout(PATIENCE):
@@ -223,14 +225,20 @@ class RedisLevel:
 
     # --- giving up, and trying again -----------------------------------------------------------------------------
 
-    def _may_call(self) -> bool:
-        if self.breaker.trial_is_due():
-            self._trial = asyncio.create_task(self._try(), name="cache trial")
-        return bool(self._name) and self.breaker.closed
+    def _changed(self, is_open: bool) -> None:  # as the breaker tells it
+        if is_open:
+            self._trials = asyncio.create_task(self._try(), name="cache trials")
+            self._given_up(self._last_error)
+        else:
+            self._regained()
 
     async def _try(self) -> None:
+        while not self.breaker.closed:
+            await asyncio.sleep(self.breaker.pause)
+            self.breaker.tried(good=await self._answers())
+
+    async def _answers(self) -> bool:
         """Find out whether Redis answers again, on new connections, and in time once they stand."""
-        good = False
         try:
             async with asyncio.timeout(PATIENCE):
                 with suppress(Exception):  # what is left of the old ones closes late or never
@@ -238,11 +246,10 @@ class RedisLevel:
                 await self._probe()
                 async with asyncio.timeout(self._deadline):
                     await self._probe()
-            good = True
         except Exception as error:
             self._noted([error])
-        finally:
-            self.breaker.tried(good=good)
+            return False
+        return True
 
     async def _probe(self) -> None:
         """Read as `get` does, from every node of a cluster; raises what goes wrong."""

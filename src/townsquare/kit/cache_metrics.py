@@ -1,6 +1,7 @@
 """What one service tells of its cache at each scrape."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Final
 
 from townsquare.kit.metrics import Gauge
@@ -28,10 +29,9 @@ def cache_gauges(service: str, kept: ServiceCache) -> Iterator[Gauge]:
     yield Gauge("cache_capacity_bytes", "Bytes that they may take.", own, cache.store.capacity)
     yield Gauge("cache_evictions_total", "Entries thrown out for room.", own, cache.store.evictions, counter=True)
     yield Gauge("cache_in_touch", "Processes that may serve what they keep as fresh.", own, float(cache.trusted))
-    if kept.second is not None:
-        yield Gauge(
-            "cache_second_level_up",
-            "Processes that reach the second level.",
-            own,
-            float(kept.second.breaker.state == "closed"),
-        )
+    if (second := kept.second) is not None:
+        yield Gauge("cache_second_level_up", "Processes that reach the second level.", own, float(second.breaker.closed))
+        for event in fields(second.counts):
+            about = "What happened between the process and the second level."
+            number = getattr(second.counts, event.name)
+            yield Gauge("cache_second_level_total", about, {**own, "event": event.name}, number, counter=True)

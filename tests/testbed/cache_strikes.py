@@ -20,7 +20,7 @@ from testbed.witnesses import KINDS, Lane, Witnesses, lane_to, only, workers_of
 
 DATABASES: Final = ("users", "content")
 FEW: Final = 4
-MANY: Final = 30
+MANY: Final = 20
 FROZEN_SECONDS: Final = 3.0
 """Longer than a look gives trust (1 s), than a look may take (2 s) and than any pause between looks. What is frozen for
 longer has nothing more that could run out: everything else only makes an entry end sooner."""
@@ -133,8 +133,8 @@ async def redis_replaced(stage: Stage, witnesses: Witnesses) -> None:
 
 
 async def _shuffle(valkey: Valkey) -> None:
+    keys = sorted(await valkey.ask("KEYS", "*"))
     async with Redis(port=valkey.port, protocol=2) as client:
-        keys = sorted(await client.keys("*"))
         async with client.pipeline(transaction=False) as asking:
             for key in keys:
                 asking.dump(key)
@@ -232,9 +232,8 @@ async def _ask_while_frozen(worker: psutil.Process, witnesses: Witnesses, lanes:
 async def writer_killed(stage: Stage, witnesses: Witnesses) -> None:
     """The process that has just answered a write dies, before it has told anybody; the others find it by looking."""
     writer = witnesses.cast.writers[0]
-    for at, kind in enumerate(KINDS):
+    for number, kind in zip(witnesses.lanes, KINDS, strict=False):  # another each time: those that died are being started
         workers = workers_of(stage.platform)
-        number = sorted(workers)[at]
         others = [lanes[0] for name, lanes in witnesses.lanes.items() if name != number]
         for lane in others:  # so that they hold what is about to change
             await witnesses.read(writer, kind, lane)

@@ -315,5 +315,10 @@ async def test_closing_does_not_wait_for_what_is_frozen(valkey: Valkey) -> None:
     valkey.freeze()
     for number in range(100):
         level.put(an_entry(f"profile {number}"))
+    asking = [asyncio.create_task(level.get(f"profile {number}")) for number in range(200)]
+    await asyncio.sleep(0)
     async with asyncio.timeout(5):
         await level.close()
+    assert set(await asyncio.gather(*asking)) == {None}
+    await asyncio.sleep(2 * DEADLINE)
+    assert [task for task in asyncio.all_tasks() if task.get_name().startswith("cache")] == []

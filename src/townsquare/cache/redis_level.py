@@ -57,7 +57,7 @@ class LevelCounts:
     refused: int = 0
     """Gets that found what was never an entry of this key."""
     errors: int = 0
-    """Calls that failed."""
+    """Gets and puts that failed, and trials."""
     puts: int = 0
     """Entries written."""
     lost: int = 0
@@ -108,6 +108,7 @@ class RedisLevel:
         self._writes = Batches(self._write, lanes=1, most=MOST_WRITES, room=MAX_WAITING)
         self._waiting_bytes = 0
         self._trials: asyncio.Task[None] | None = None
+        self._closed = False
         self._given_up = given_up
         self._regained = regained
 
@@ -163,9 +164,11 @@ class RedisLevel:
 
     async def close(self) -> None:
         """Write what waits, if that goes quickly, and close the connections."""
+        self._closed = True
+        await asyncio.gather(self._reads.close(within=0), self._writes.close(within=CLOSE_SECONDS))
         if self._trials is not None:
             self._trials.cancel()
-        await asyncio.gather(self._reads.close(within=0), self._writes.close(within=CLOSE_SECONDS))
+            await asyncio.gather(self._trials, return_exceptions=True)
         with suppress(Exception):  # they are closed, one way or the other
             async with asyncio.timeout(PATIENCE):
                 await self._servers.close()
@@ -183,9 +186,11 @@ class RedisLevel:
                 replies = await self._servers.read([one.key for one in wanted])
         except Exception as error:  # redis-py's own and any other: whatever goes wrong there is a miss here
             replies = [(error, None)] * len(wanted)
+        finally:
+            if in_time := loop.time() < overdue.when():
+                overdue.cancel()
         errors = self._noted(data for data, _ in replies)
-        if loop.time() < overdue.when():
-            overdue.cancel()
+        if in_time:
             (self.breaker.failed if errors else self.breaker.succeeded)()
         for one, reply in zip(wanted, replies, strict=True):
             if not one.answer.done():
@@ -226,6 +231,8 @@ class RedisLevel:
     # --- giving up, and trying again -----------------------------------------------------------------------------
 
     def _changed(self, is_open: bool) -> None:  # as the breaker tells it
+        if self._closed:
+            return  # what was under way may still be late
         if is_open:
             self._trials = asyncio.create_task(self._try(), name="cache trials")
             self._given_up(self._last_error)

@@ -118,14 +118,8 @@ async def test_a_node_of_the_cluster_that_is_away_is_noticed_and_used_again_when
 ) -> None:
     keys = [f"profile {number}" for number in range(30)]
     node = cluster.nodes[1]
-
-    async def all_are_shared() -> bool:
-        for key in keys:
-            level.put(an_entry(key))
-        return None not in await asyncio.gather(*map(level.get, keys))
-
     async with running_level(cluster.url, deadline=DEADLINE) as level:
-        await until(all_are_shared)
+        await until(lambda: all_are_shared(level, keys))
         getattr(node, blow)()
         try:
             await until(lambda: somebody_notices(level, keys))
@@ -135,7 +129,25 @@ async def test_a_node_of_the_cluster_that_is_away_is_noticed_and_used_again_when
             else:
                 node.thaw()
         await cluster.healthy()
-        await until(all_are_shared)
+        await until(lambda: all_are_shared(level, keys))
+
+
+async def test_when_a_replica_takes_over_its_slots_are_found_there(tmp_path: Path) -> None:
+    keys = [f"profile {number}" for number in range(30)]
+    async with (
+        running_cluster(tmp_path, with_replica=True) as cluster,
+        running_level(cluster.url, deadline=DEADLINE) as level,
+    ):
+        await until(lambda: all_are_shared(level, keys))
+        cluster.nodes[0].kill()
+        await until(lambda: somebody_notices(level, keys))
+        await until(lambda: all_are_shared(level, keys))
+
+
+async def all_are_shared(level: RedisLevel, keys: list[str]) -> bool:
+    for key in keys:
+        level.put(an_entry(key))
+    return None not in await asyncio.gather(*map(level.get, keys))
 
 
 async def somebody_notices(level: RedisLevel, keys: list[str]) -> bool:

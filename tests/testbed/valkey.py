@@ -163,10 +163,11 @@ async def running_sentinel(folder: Path) -> AsyncIterator[Watched]:
 
 
 class Cluster:
-    """Three primaries that share the slots."""
+    """Three primaries that share the slots, and a replica of the first if one is wanted."""
 
     def __init__(self, nodes: list[Valkey]) -> None:
-        self.nodes = nodes
+        self.nodes = nodes[:3]
+        self.replica = nodes[3] if len(nodes) > 3 else None
 
     @property
     def url(self) -> str:
@@ -180,21 +181,36 @@ class Cluster:
                 while b"cluster_state:ok" not in await node.ask("CLUSTER", "INFO"):
                     await asyncio.sleep(0.02)
 
+    async def replicate(self, replica: Valkey) -> None:
+        """Make the node a replica of the first, and wait until it is one."""
+        primary = await self.nodes[0].ask("CLUSTER", "MYID")
+        async with asyncio.timeout(START_SECONDS):
+            while True:
+                try:
+                    await replica.ask("CLUSTER", "REPLICATE", primary)
+                    break
+                except RedisError:  # it has not heard of it yet
+                    await asyncio.sleep(0.02)
+            while (await replica.ask("INFO", "replication")).get("master_link_status") != "up":
+                await asyncio.sleep(0.02)
+
 
 @asynccontextmanager
-async def running_cluster(folder: Path) -> AsyncIterator[Cluster]:
-    """Run a cluster of three."""
+async def running_cluster(folder: Path, *, with_replica: bool = False) -> AsyncIterator[Cluster]:
+    """Run a cluster of three, and a replica of the first if one is wanted."""
     async with AsyncExitStack() as stack:
         nodes: list[Valkey] = []
-        for number in range(3):
-            options = ("cluster-enabled yes", f"cluster-port {free_port()}", "cluster-node-timeout 1000")
+        buses = [free_port() for _ in range(4 if with_replica else 3)]
+        for number, bus in enumerate(buses):
+            options = ("cluster-enabled yes", f"cluster-port {bus}", "cluster-node-timeout 1000")
             nodes.append(await stack.enter_async_context(running_valkey(folder / f"node{number}", *options)))
-        bounds = (0, 5461, 10923, 16384)
-        for node, first, after in zip(nodes, bounds[:-1], bounds[1:], strict=True):
-            await node.ask("CLUSTER", "ADDSLOTSRANGE", first, after - 1)
-        for node in nodes[1:]:
-            bus = node._options[1].split()[1]
-            await nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
         cluster = Cluster(nodes)
+        bounds = (0, 5461, 10923, 16384)
+        for node, first, after in zip(cluster.nodes, bounds[:-1], bounds[1:], strict=True):
+            await node.ask("CLUSTER", "ADDSLOTSRANGE", first, after - 1)
+        for node, bus in zip(nodes[1:], buses[1:], strict=True):
+            await nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+        if cluster.replica is not None:
+            await cluster.replicate(cluster.replica)
         await cluster.healthy()
         yield cluster

@@ -25,6 +25,7 @@ Face = Literal["uvicorn", "asgi"]
 FACES: tuple[Face, ...] = ("uvicorn", "asgi")
 KEPT = Strategy("KEPT", lifetime=3600, grace=0, jitter=0)
 OWN = frozenset({b"townsquare-forwarded"})
+ADDED = [(b"x-front", b"yes")]
 OWN_HEADER = "Townsquare-Forwarded: x"
 KEEP_ALIVE = 0.3
 _numbers = itertools.count()
@@ -44,7 +45,7 @@ class Origin:
         self.cache.begin(Snapshot(100, 100), 1)
         self.cache.looked(Snapshot(100, 100), [], float("inf"))
         self.front = Front(
-            headers=[(b"x-front", b"yes")],
+            headers=ADDED,
             limit=limit,
             proxies=frozenset({"127.0.0.1"}),
             named=lambda forwarded: forwarded.rpartition(b",")[2].strip().decode(),
@@ -79,10 +80,10 @@ class Origin:
         coding = response.coding_for(given.get(b"accept-encoding", b""))
         if outcome.entry is not None and scope["method"] == "GET":
             self._teach(scope, outcome.entry, coding)
-        status, headers = 200, response.head(coding, [(b"cache-status", b"townsquare; fwd=miss"), *self.front.headers])
+        status, headers = 200, response.head(coding, [(b"cache-status", b"townsquare; fwd=miss"), *ADDED])
         body = b"" if scope["method"] == "HEAD" else response.body(coding)
         if (known := given.get(b"if-none-match")) is not None and response.matches(known):
-            status, headers, body = 304, response.head_unchanged(coding, self.front.headers), b""
+            status, headers, body = 304, response.head_unchanged(coding, ADDED), b""
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

@@ -3,11 +3,12 @@
 Whatever the server does for other answers (`Date`, chunks, HEAD, HTTP/2, closing) it does for these too.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from townsquare.cache.http.front import Alias, Asked, Front
+from townsquare.cache.http.front import Asked, Front
 from townsquare.cache.http.glance import (
     ACCEPT_ENCODING,
     AUTHORIZATION,
@@ -33,6 +34,7 @@ class FrontMiddleware:
         self._app = app
         self._front = front
         self._spotted = SPOTTED | dict.fromkeys(not_plain, NOT_PLAIN)
+        self._now, self._second = 0, object()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or have it answered."""
@@ -45,16 +47,19 @@ class FrontMiddleware:
         if seen[NOT_PLAIN] or alias is None:
             return False
         unchanged = seen[IF_NONE_MATCH] != b"" and alias.response.matches(seen[IF_NONE_MATCH])
-        more = front.admits(alias, self._address(scope, seen[FORWARDED]), unchanged=unchanged)
-        if more is None:
+        reply = front.answer(alias, self._this_second(), self._address(scope, seen[FORWARDED]), unchanged=unchanged)
+        if reply is None:
             return False
-        headers, response = self._added(alias, more), alias.response
-        status = 304 if unchanged else 200
-        head = response.head_unchanged(alias.coding, headers) if unchanged else response.head(alias.coding, headers)
-        body = b"" if unchanged else response.body(alias.coding)
-        await send({"type": "http.response.start", "status": status, "headers": head})
+        head, _, body = reply.partition(b"\r\n\r\n")
+        await send({"type": "http.response.start", "status": 304 if unchanged else 200, "headers": _headers(head)})
         await send({"type": "http.response.body", "body": body})
         return True
+
+    def _this_second(self) -> object:
+        now = int(time.time())
+        if now != self._now:
+            self._now, self._second = now, object()
+        return self._second
 
     def _read(self, headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
         seen = [b""] * (NOT_PLAIN + 1)
@@ -71,10 +76,11 @@ class FrontMiddleware:
         named = self._front.named(forwarded) if forwarded and peer in self._front.proxies else ""
         return named or peer
 
-    def _added(self, alias: Alias, more: bytes) -> Headers:
-        lines = (line.partition(b": ") for line in more.splitlines())
-        limits = [(name, value) for name, _, value in lines]
-        return [*self._front.headers, (b"cache-status", self._front.status_of(alias)), *limits]
+
+def _headers(head: bytes) -> Headers:
+    """Read the headers of an answer; the date is the server's to add."""
+    lines = (line.partition(b": ") for line in head.split(b"\r\n")[1:])
+    return [(name, value) for name, _, value in lines if name != b"date"]
 
 
 def _target(scope: Scope) -> bytes:

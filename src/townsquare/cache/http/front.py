@@ -108,7 +108,7 @@ class Front:
         named: Callable[[bytes], str] = _nobody,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.headers = headers or []
+        self._headers = headers or []
         self.proxies = proxies
         self.named = named
         self._limit = limit
@@ -198,12 +198,14 @@ class Front:
 
     # --- answering -----------------------------------------------------------------------------------------------
 
-    def admits(self, alias: Alias, address: str, *, unchanged: bool) -> bytes | None:
-        """Count a hit, and return the header lines of the limits; None when the request must go the whole way."""
-        now = self._clock()
+    def answer(self, alias: Alias, second: object, address: str, *, unchanged: bool) -> bytes | None:
+        """Return the finished answer, counted; None when the request must go the whole way.
+
+        `second` is any object that is another one in the next second.
+        """
+        now, entry = self._clock(), alias.entry
         if now >= alias.until or now >= alias.cache.trusted_until:
             return None
-        entry = alias.entry
         if entry.watched is not None and not alias.cache.store.holds(entry):
             return None
         more = b""
@@ -212,29 +214,15 @@ class Front:
         if entry.hits < MOST_HITS:
             entry.hits += 1
         entry.counts.hit += 1
-        counted = alias.counted_unchanged if unchanged else alias.counted
-        counted[0] += 1
-        return more
-
-    def answer(self, alias: Alias, second: object, address: str, *, unchanged: bool) -> bytes | None:
-        """Return the finished answer, counted; None when the request must go the whole way.
-
-        `second` is any object that is another one in the next second.
-        """
-        more = self.admits(alias, address, unchanged=unchanged)
-        if more is None:
-            return None
         if second is not self._second:
             self._turn(second)
         if unchanged:
+            alias.counted_unchanged[0] += 1
             reply = alias.unchanged or self._render_unchanged(alias)
             return reply if self._limit is None else b"%b%b\r\n" % (reply, more)
+        alias.counted[0] += 1
         reply = alias.reply or self._render(alias)
         return reply if self._limit is None else b"%b%b\r\n%b" % (reply, more, alias.body)
-
-    def status_of(self, alias: Alias) -> bytes:
-        """Return the Cache-Status of a hit (RFC 9211)."""
-        return b"townsquare; hit; ttl=%d; detail=l1" % (alias.entry.fresh_until - self._clock())
 
     def _turn(self, second: object) -> None:
         """Begin another second; what was rendered for the last one goes, so that only what is hot has copies."""
@@ -248,18 +236,19 @@ class Front:
         """Make the whole answer where nothing is added to it, else its head up to where something is."""
         if not alias.head:
             alias.body = alias.response.body(alias.coding)
-            alias.head = status_line_and(200, alias.response.head(alias.coding, self.headers))
+            alias.head = status_line_and(200, alias.response.head(alias.coding, self._headers))
         reply = self._with_time(alias, alias.head)
         alias.reply = reply if self._limit is not None else b"%b\r\n%b" % (reply, alias.body)
         return alias.reply
 
     def _render_unchanged(self, alias: Alias) -> bytes:
         if not alias.head_unchanged:
-            alias.head_unchanged = status_line_and(304, alias.response.head_unchanged(alias.coding, self.headers))
+            alias.head_unchanged = status_line_and(304, alias.response.head_unchanged(alias.coding, self._headers))
         reply = self._with_time(alias, alias.head_unchanged)
         alias.unchanged = reply if self._limit is not None else reply + b"\r\n"
         return alias.unchanged
 
     def _with_time(self, alias: Alias, head: bytes) -> bytes:
         self._rendered.append(alias)
-        return b"%bcache-status: %b\r\ndate: %b\r\n" % (head, self.status_of(alias), self._date)
+        ttl = int(alias.entry.fresh_until - self._clock())
+        return b"%bcache-status: townsquare; hit; ttl=%d; detail=l1\r\ndate: %b\r\n" % (head, ttl, self._date)

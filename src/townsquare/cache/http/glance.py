@@ -59,17 +59,13 @@ class Glance:
                 return None
             else:
                 seen[place] = value or b" "
-        authorization, cookie, coding, if_none_match, forwarded = seen
-        return (data[4 : line_end - 9], authorization, cookie, coding), if_none_match, forwarded
-
-    def is_valid(self, data: bytes) -> bool:
-        """Let the parser judge a request that was found plain: only after such a one is it back where it began."""
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(data)  # after a whole plain request it is back where it began
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._parser = httptools.HttpRequestParser(None)
-            return False
-        return True
+            return None
+        authorization, cookie, coding, if_none_match, forwarded = seen
+        return (data[4 : line_end - 9], authorization, cookie, coding), if_none_match, forwarded
 
 
 def _pattern(names: Iterable[bytes]) -> re.Pattern[bytes]:

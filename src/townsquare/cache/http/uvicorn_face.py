@@ -130,7 +130,7 @@ class CachingProtocol(HttpToolsProtocol):
             return False
         asked, if_none_match, forwarded = read
         alias = self._front.find(asked)
-        if alias is None or not self._glance.is_valid(data):
+        if alias is None:
             return False
         unchanged = if_none_match != b"" and alias.response.matches(if_none_match)
         named = self._front.named(forwarded) if forwarded else ""

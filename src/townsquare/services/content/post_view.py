@@ -97,7 +97,7 @@ LISTED_TAGS: Final = ("post:{post}", "author:{person}", LEFT)
 
 
 def depend_on_posts(depends: Depends, rows: Sequence[asyncpg.Record], limit: int) -> None:
-    """Say that a list was made of these rows; the one too many is not shown, but while its author is there, there is more."""
+    """Say that a list was made of these rows; one too many is not shown, but while its author is there, there is more."""
     for row in rows[:limit]:
         depends.on(f"post:{row['id']}", f"author:{row['author_id']}")
     depends.on(*(LEFT.format(person=row["author_id"]) for row in rows[limit:]))

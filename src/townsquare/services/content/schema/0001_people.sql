@@ -31,6 +31,9 @@ CREATE TABLE blocks (
     PRIMARY KEY (blocker, blocked)
 );
 
+-- Whether anybody has blocked a person: asked once for each viewer, before they are given what is kept for everybody.
+CREATE INDEX blocks_blocked_idx ON blocks (blocked) WHERE active;
+
 CREATE TABLE mutes (
     muter uuid NOT NULL,
     muted uuid NOT NULL,

@@ -236,6 +236,7 @@ async def test_what_is_for_followers_is_kept_for_each_of_them_until_they_follow_
     ada, bob = world.ada, world.bob
     eve = await town.register("eve")
     post = await publish(town, ada, "For friends", visibility="followers")
+    await town.settle()
     paths = [f"/posts/{post['id']}", f"/posts/{post['id']}/comments"]
     for path in paths:
         assert [(await town.content.get(path, as_=who)).status for who in (bob, bob, ada, ada)] == [200] * 4

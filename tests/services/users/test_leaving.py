@@ -208,7 +208,7 @@ async def test_every_relation_that_ends_is_told(town: Town) -> None:
     )
     assert gone is not None
     assert '"purged": true' in gone["payload"]
-    assert set(gone["tags"]) == {f"profile:{ada.id}", f"person:{ada.id}", "people"}
+    assert set(gone["tags"]) == {f"profile:{ada.id}", f"person:{ada.id}", f"left:{ada.id}", "people"}
     await town.settle()
     _, tags = await last_event(town, "person_seen", ada.id)
     assert tags == {f"author:{ada.id}"}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from townsquare.cache.ledger import EVERYTHING, MOST_TOGETHER, Ledger
+from townsquare.cache.ledger import EVERYTHING, Ledger
 from townsquare.cache.snapshots import NOTHING_SEEN, Snapshot
 
 TAGS = ["a", "b", "posts:x"]
@@ -48,23 +48,13 @@ def test_of_two_transactions_the_larger_may_end_first(order: tuple[int, int]):
     assert ledger.admits(["a"], Snapshot(13, 13))
 
 
-def test_what_surely_came_before_is_not_kept_beside_the_newer():
+def test_very_many_changes_of_one_tag_at_once_do_not_harm_those_who_have_seen_them():
     ledger = ledger_from()
-    for xid in range(10, 1_000):
+    for xid in range(11, 1_000):
         ledger.record("a", xid)
-        ledger.seen = Snapshot(xid + 1, xid + 1)
-    assert ledger._changed["a"] == 999
-    assert ledger.known_from == 0
-
-
-def test_very_many_changes_at_once_are_forgotten_on_the_safe_side():
-    ledger = ledger_from()
-    for xid in range(10, 10 + 3 * MOST_TOGETHER):
-        ledger.record("a", xid)
-    newest = 10 + 3 * MOST_TOGETHER
-    assert not ledger.admits(["a"], Snapshot(10, newest, frozenset({10})))
-    assert not ledger.admits(["b"], Snapshot(10, newest, frozenset({10})))
-    assert ledger.admits(["a"], Snapshot(newest, newest))
+    assert ledger.admits(["a"], Snapshot(10, 1_000, frozenset({10})))
+    assert not ledger.admits(["a"], Snapshot(10, 1_000, frozenset({10, 500})))
+    assert not ledger.admits(["a"], Snapshot(999, 999))
 
 
 def test_what_is_forgotten_is_refused():
@@ -77,9 +67,31 @@ def test_what_is_forgotten_is_refused():
     assert ledger.admits(["b"], Snapshot(12, 12))
 
 
+def test_whoever_ran_and_is_not_listed_any_more_may_have_changed_anything():
+    ledger = ledger_from(max_listed=3)
+    still_running = 5
+    for xid in range(10, 20):
+        ledger.record("a", xid)
+        ledger.looked(Snapshot(still_running, xid + 1, frozenset({still_running})))
+    assert len(ledger._listed) == 3
+    assert not ledger.admits(["b"], Snapshot(12, 30, frozenset({12})))
+    assert ledger.admits(["b"], Snapshot(18, 30, frozenset({18})))
+    assert ledger.admits(["a"], Snapshot(still_running, 30, frozenset({still_running})))
+    ledger.looked(Snapshot(20, 20))
+    assert not ledger.admits(["b"], Snapshot(still_running, 30, frozenset({still_running})))
+
+
+def test_what_was_forgotten_before_any_look_saw_it_is_refused():
+    ledger = ledger_from(5, max_listed=1)
+    ledger.record("a", 10)
+    ledger.record("b", 11)
+    assert not ledger.admits(["a"], Snapshot(10, 12, frozenset({10})))
+
+
 def test_a_beginning_says_from_when_on_everything_is_known():
     ledger = ledger_from(50)
     assert not ledger.admits(["a"], Snapshot(49, 60, frozenset({49})))
+    assert not ledger.admits(["a"], Snapshot(49, 49))
     assert ledger.admits(["a"], Snapshot(50, 60))
 
 
@@ -137,7 +149,7 @@ def test_whatever_the_order_nothing_unseen_is_admitted(
     history: tuple[list[tuple[str, int]], list[Snapshot]], data: st.DataObject
 ):
     ended, snapshots = history
-    ledger = ledger_from(100, max_tags=data.draw(st.integers(1, 4)))
+    ledger = ledger_from(100, max_tags=data.draw(st.integers(1, 4)), max_listed=data.draw(st.integers(1, 20)))
     told = 0
     while told < len(ended):
         # Own commits are told at once, in any order; then a look tells everything up to some end.
@@ -145,7 +157,7 @@ def test_whatever_the_order_nothing_unseen_is_admitted(
         own = data.draw(st.lists(st.sampled_from(ended[told:until]), unique=True))
         for tag, xid in [*own, *data.draw(st.permutations(ended[told:until]))]:
             ledger.record(tag, xid)
-        ledger.seen = snapshots[until]
+        ledger.looked(snapshots[until])
         told = until
         for snapshot in snapshots:
             for tag in TAGS:

@@ -66,7 +66,7 @@ def test_a_storm_goes_the_same_way_every_time():
 
 
 PROVOKING = {
-    "what the ledger cannot tell any more is refused": ("process killed", "shared cache restored", "notifications lost"),
+    "what the ledger cannot tell any more is refused": ("power cut",),
     "of two transactions the larger may end first": ("transaction left open",),
     "trust is counted from before the look": ("looks answered late",),
     "a fill of another source is not kept": ("database restored", "database crashed", "fills slower than writes"),

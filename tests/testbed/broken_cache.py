@@ -11,20 +11,24 @@ from townsquare.cache.contact import Contact
 from townsquare.cache.ledger import Ledger
 from townsquare.cache.store import Store
 
-_admits, _begin, _changed_since = Ledger.admits, Cache.begin, Ledger.changed_since
-_record = Ledger.record
+_admits, _begin = Ledger.admits, Cache.begin
 
 
 def _admits_anything(self: Ledger, tags: Any, snapshot: Any) -> bool:
-    return snapshot.xmin >= self.known_from
+    return snapshot.xmax >= self.known_from
 
 
 def _admits_what_is_too_old_to_tell(self: Ledger, tags: Any, snapshot: Any) -> bool:
-    return _admits(self, tags, snapshot) if snapshot.xmin >= self.known_from else True
+    known = self.known_from, self._listed_from
+    self.known_from = self._listed_from = 0
+    try:
+        return _admits(self, tags, snapshot)
+    finally:
+        self.known_from, self._listed_from = known
 
 
-def _remembers_the_largest_number(self: Ledger, earlier: int, xid: int) -> int:
-    return max(earlier, xid)
+def _forgets_what_was_running(self: Ledger, tags: Any, xid: int) -> bool:
+    return True
 
 
 def _removes_nothing(self: Store, tag: str, xid: int) -> list[Any]:
@@ -73,7 +77,7 @@ async def _joins_anything(self: Cache, flight: Any, wanted: Any, *, joined: bool
 RULES: dict[str, tuple[type, str, Any]] = {
     "what a fill or a second level brings is checked against the ledger": (Ledger, "admits", _admits_anything),
     "what the ledger cannot tell any more is refused": (Ledger, "admits", _admits_what_is_too_old_to_tell),
-    "of two transactions the larger may end first": (Ledger, "_together", _remembers_the_largest_number),
+    "of two transactions the larger may end first": (Ledger, "_left_alone", _forgets_what_was_running),
     "a commit removes what has not seen it": (Store, "invalidate", _removes_nothing),
     "a watched tag is compared at each read": (Ledger, "changed_since", _never_changed),
     "out of touch, nothing is fresh": (Cache, "trusted_until", property(lambda _: 1e18, lambda *_: None)),

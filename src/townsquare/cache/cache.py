@@ -113,7 +113,8 @@ class Cache:
         """
         for change in changes:
             self.changed(change)
-        self.snapshot = self.ledger.seen = snapshot
+        self.ledger.looked(snapshot)
+        self.snapshot = snapshot
         self.trusted_until = trusted_until
         if not self._in_touch and self.trusted:
             self._in_touch = True

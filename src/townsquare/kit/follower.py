@@ -7,6 +7,7 @@ for how long the cache may trust itself after it, is said in `cache/contact.py`.
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import asyncpg
@@ -166,7 +167,9 @@ class Follower:
                     began = time.monotonic()
                     await self.look()
                     took = time.monotonic() - began
-                    await _wait(woken, LOOK_SECONDS)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK_SECONDS):
+                            await woken.wait()
                     await asyncio.sleep(min(max(GATHER_SECONDS, took * (SHARE_OF_TIME - 1)), LONGEST_GATHERING))
             finally:
                 self._source.close()
@@ -186,10 +189,3 @@ class Follower:
             if not self._in_touch:
                 self._log.info("the cache is in touch again")
             self._in_touch = True
-
-
-async def _wait(woken: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(woken.wait(), seconds)
-    except TimeoutError:
-        return

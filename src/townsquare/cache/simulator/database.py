@@ -14,8 +14,8 @@ from townsquare.cache.contact import Beginning, Look
 from townsquare.cache.snapshots import Snapshot
 
 FIRST_XID: Final = 100
-HISTORY: Final = 60
-"""Transactions whose changes a beginning can still be told."""
+HISTORY: Final = 10
+"""Transactions whose changes a beginning can still be told: fewer than end within the life of a shared entry."""
 
 
 class DatabaseDown(Exception):

@@ -69,6 +69,18 @@ def _process_killed(world: World) -> End:
     return _nothing
 
 
+def _power_cut(world: World) -> End:
+    """All processes start anew, and the shared cache comes back as it was some time ago."""
+    copy = world.shared.copy()
+
+    def end() -> None:
+        world.shared.restore(copy)
+        for number in range(len(world.processes)):
+            world.restart(number)
+
+    return end
+
+
 def _database_frozen(world: World) -> End:
     return _freeze(world, world.database)
 
@@ -165,6 +177,7 @@ FAULTS: Final = [
     Fault("process cut off", 5, _cut_off),
     Fault("process frozen", 30, _process_frozen),
     Fault("process killed", 0, _process_killed),
+    Fault("power cut", 8, _power_cut),
     Fault("database frozen", 5, _database_frozen),
     Fault("database down", 5, _database_down),
     Fault("database crashed", 1, _database_crashed),

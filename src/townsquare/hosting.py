@@ -72,7 +72,7 @@ async def database_server(settings: Settings, *, supervise: bool = False) -> Asy
 
 def _connections_of(settings: Settings) -> int:
     """Return how many connections all processes can open, with some to spare for commands and a second platform."""
-    each = settings.pool_size + jobs.CONNECTIONS + 1  # the last one listens to the outbox
+    each = settings.pool_size + jobs.CONNECTIONS + 2  # one listens to the outbox, one looks at it for the cache
     return 50 + settings.workers * len(BUILT) * each
 
 

@@ -17,8 +17,8 @@ def picture(storm: Storm) -> Group:
 
 def _headline(storm: Storm) -> Text:
     summary = storm.summary
-    text = Text(f"storm {summary.seed}   {summary.seconds:7.1f} s   {summary.reads} reads   {summary.writes} writes   ")
-    text.append(f"oldest answer {summary.oldest_read:.2f} s   ")
+    text = Text(f"storm {summary.seed}   {summary.seconds:.0f} s   {summary.reads} reads   {summary.writes} writes\n")
+    text.append(f"oldest answer: {summary.oldest_read:.2f} s behind   ")
     if summary.wrong is None:
         text.append("wrong reads: none", style="bold green")
     else:
@@ -28,14 +28,14 @@ def _headline(storm: Storm) -> Text:
 
 def _processes(storm: Storm) -> Table:
     table = Table(box=None, padding=(0, 1))
-    for name in ("", "reads", "hits", "L2", "joined", "fills", "bypass", "stale", "refused", "gone", "failed"):
+    for name in ("#", "reads", "hits", "L2", "joined", "fills", "bypass", "stale", "refused", "gone", "failed"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     for process in storm.world.processes:
         total = _total(process)
         asked = (process.tally.reads, total.hit, total.hit_shared, total.joined, total.miss, total.bypass, total.stale)
         kept = (total.refused, total.invalidated, process.tally.failed_reads)
-        table.add_row(process.name, *map(str, asked + kept), _state(process))
+        table.add_row(process.name.rpartition(" ")[2], *map(str, asked + kept), _state(process))
     return table
 
 

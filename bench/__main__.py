@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.harness import RESULTS, Report, Row, table
 
-BENCHMARKS = ("startup", "reads", "gateway", "indexes")
+BENCHMARKS = ("startup", "reads", "cache", "gateway", "indexes")
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "benchmarks.md"
 
 

@@ -1,7 +1,8 @@
 -- wrk's script for bench/cache.py; prints the outcome as JSON.
 -- Arguments: what each request is, and the path.
 --   same: the same bytes every time     vary: another number in a header that decides nothing
---   skewed: one of 10,000 people, by Zipf's law; one in a hundred asks for somebody else who has not been asked for lately
+--   each: 10,000 people in turn
+--   skewed: one of them, by Zipf's law; one in a hundred asks for somebody else who has not been asked for lately
 
 local what, path
 local head, tail, count = "", "", 0
@@ -33,6 +34,7 @@ function init(args)
     cold = math.random(PEOPLE - KNOWN)
     return draw_all()
   end
+  if what == "each" then return end
   wrk.headers["X-Number"] = what == "vary" and "NUMBER" or nil
   head, tail = wrk.format("GET", path), ""
   local begin = head:find("NUMBER", 1, true)
@@ -43,6 +45,7 @@ function request()
   count = count + 1
   if what == "same" then return head end
   if what == "vary" then return head .. count .. tail end
+  if what == "each" then return person(count % KNOWN + 1) end
   if count % 100 == 0 then
     cold = cold % (PEOPLE - KNOWN) + 1
     return person(KNOWN + cold)

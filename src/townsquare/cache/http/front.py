@@ -6,6 +6,7 @@ with the token that it stands for. A *memo* leads from the bytes of a whole requ
 """
 
 import time
+from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -24,7 +25,8 @@ MAX_MEMO_BYTES: Final = 16 << 20
 MEMO_OVERHEAD: Final = 250
 MAX_REQUEST_BYTES: Final = 4_096
 """A browser's request with a session in its cookie has about 1,300."""
-_LAST_SIGHT: Final = (1 << 13) - 1
+_LAST_SIGHT: Final = (1 << 12) - 1
+"""Hashes of the last so many different requests, in 32 kB: what comes again before 4,000 others is remembered."""
 
 
 Key = tuple[bytes, bytes, bytes, bytes]
@@ -123,7 +125,7 @@ class Front:
         """Returns what was remembered of exactly these bytes."""
         self.find: Callable[[Key], Alias | None] = self._aliases.get
         """Returns what leads to the answer of such a request."""
-        self._sights = [0] * (_LAST_SIGHT + 1)
+        self._sights = array("q", bytes(8 * (_LAST_SIGHT + 1)))
         self._second: object = None
         self._date = b""
         self._rendered: list[Alias] = []

@@ -91,9 +91,7 @@ async def test_nobody_posts_anonymously(town: Town) -> None:
     assert (answer.status, answer.code) == (401, "unauthenticated")
 
 
-@pytest.mark.parametrize(
-    "identifier", ["no-uuid", "0", "%00", "' OR 1=1", "00000000-0000-7000-8000-000000000000"]
-)
+@pytest.mark.parametrize("identifier", ["no-uuid", "0", "%00", "' OR 1=1", "00000000-0000-7000-8000-000000000000"])
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
 async def test_what_is_no_post_is_not_found(town: Town, identifier: str, method: str) -> None:
     ada = await town.register("ada")

@@ -1,6 +1,5 @@
 """One person's posts."""
 
-
 import pytest
 
 from testbed.content import ids, publish

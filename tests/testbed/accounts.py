@@ -54,14 +54,14 @@ async def mail_to(town: Town, address: str, subject: str, number: int = 1) -> Ke
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what a job brings about."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.02)
 
 
 async def jobs_done(town: Town) -> None:
     """Wait until users has no job left to be done now."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await town.database("users").fetchval("SELECT EXISTS (SELECT FROM pgqueuer WHERE execute_after < now())"):
             await asyncio.sleep(0.02)
 

@@ -61,6 +61,10 @@ async def test_an_address_in_any_script_is_reached(tmp_path: Path, inbox: Inbox)
         ("Ada <ada@example.org>", "Hello"),
         ("ada", "Hello"),
         ("@example.org", "Hello"),
+        ("ada@..example", "Hello"),
+        ("ada@example.org.", "Hello"),
+        (".ada@example.org", "Hello"),
+        ("ada@a.=?utf-8?q?x?=", "Hello"),
         ("", "Hello"),
     ],
 )

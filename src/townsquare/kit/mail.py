@@ -29,8 +29,10 @@ TIMEOUT_SECONDS = 30.0
 MAX_SUBJECT = 200
 MAX_ADDRESS = 254
 PORT_SMTPS, PORT_SUBMISSION, PORT_SMTP = 465, 587, 25
-# One address and nothing that a header gives a meaning to. Whether it exists only a mail can tell.
-_ADDRESS = re.compile(r"""[^\s@<>()\[\],;:\\"]+@[^\s@<>()\[\],;:\\"]+""")
+# One address and nothing that a header gives a meaning to, "=?" being where an encoded word begins (RFC 2047, 2).
+# Whether it exists only a mail can tell.
+_ATOM = r"""[^\s@<>()\[\],;:\\".]+"""
+_ADDRESS = re.compile(rf"(?!.*=\?){_ATOM}(?:\.{_ATOM})*@{_ATOM}(?:\.{_ATOM})*")
 
 # An id of `new_id`: whatever else somebody puts into the folder is not ours to read.
 _OURS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")

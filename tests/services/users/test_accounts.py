@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from testbed.accounts import NEW_PASSWORD, REFRESH, SESSION, cookie, mail_to, refresh, sign_in, signed_in
@@ -200,6 +200,9 @@ async def test_a_password_may_be_of_any_characters_and_opens_the_account(
     local=st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
     domain=st.text(st.characters(codec="utf-8"), max_size=12),
 )
+@example(local="", domain=".")
+@example(local="..a", domain="a")
+@example(local="", domain="a.=?utf-8?q?x?=")
 @ANY_EXAMPLES
 async def test_an_address_that_is_accepted_can_be_written_to(town: Town, local: str, domain: str) -> None:
     unique = town.handle("x")

@@ -29,10 +29,10 @@ from townsquare.services.users.proof import prove
 from townsquare.services.users.tokens import new_token, token_hash
 from townsquare.settings import Settings
 
-_ATOM = r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f-\x9f]+"
+_ATOM = r"[^\s@<>()\[\],;:\\\".\x00-\x1f\x7f-\x9f]+"
 EmailAddress: TypeAlias = Annotated[
     str,
-    Meta(min_length=3, max_length=254, pattern=rf"^{_ATOM}@{_ATOM}\.[^\s@<>()\[\],;:\\\".\x00-\x1f\x7f-\x9f]+(?![\s\S])"),
+    Meta(min_length=3, max_length=254, pattern=rf"^{_ATOM}(?:\.{_ATOM})*@{_ATOM}(?:\.{_ATOM})+(?![\s\S])"),
 ]
 Purpose = Literal["verify", "reset"]
 LIFETIME: Final[dict[Purpose, timedelta]] = {"verify": timedelta(days=3), "reset": timedelta(hours=1)}

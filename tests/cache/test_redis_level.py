@@ -226,9 +226,10 @@ def test_a_parcel_needs_an_end(left: object) -> None:
 def test_an_answer_comes_back_as_it_was() -> None:
     codec = ResponseCodec()
     answer = StoredResponse([(b"content-type", b"application/json")], b'"a1"', b'{"name":"Ada"}')
-    answer.body("br")
+    answer.make("br")
     back = codec.decode(codec.encode(answer))
     assert (back.headers, back.etag, back.plain) == (answer.headers, answer.etag, answer.plain)
+    assert back.make("gzip") == answer.make("gzip")
     assert back.body("gzip") == answer.body("gzip")
 
 

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from testbed.cached import entry_of
 from testbed.town import Answer, Person, Town, running_town
+from townsquare.cache.http.responses import CODING_OVERHEAD
 from townsquare.kit.postgres import EmbeddedPostgres
 from townsquare.topology import SERVICES
 
@@ -84,6 +86,22 @@ async def test_an_answer_of_the_front_differs_from_the_first_by_the_moment_alone
     assert second.body == first.body
     for name in (set(first.headers) | set(second.headers)) - ours:
         assert second.headers.getall(name) == first.headers.getall(name), name  # type: ignore[attr-defined]
+
+
+async def test_a_compressed_answer_is_counted_among_the_bytes_that_are_kept(town: Town) -> None:
+    person = await town.register()
+    path = f"/profile/@{person.handle}"
+    assert (await town.users.patch(path, as_=person, json={"bio": "about " * 50})).status == 200
+    await town.settle()
+    assert (await town.users.get(path, headers={"Accept-Encoding": "identity"})).status == 200
+    entry = entry_of(town, "users", path)
+    assert entry is not None
+    before = entry.size
+    for _ in range(3):
+        compressed = await town.users.get(path, headers={"Accept-Encoding": "br"})
+    assert compressed.headers["Content-Encoding"] == "br"
+    assert entry_of(town, "users", path) is entry
+    assert entry.size == before + int(compressed.headers["Content-Length"]) + CODING_OVERHEAD
 
 
 async def test_who_is_blocked_is_answered_by_nothing_remembered(town: Town) -> None:

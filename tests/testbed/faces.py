@@ -15,7 +15,7 @@ import uvloop
 
 from townsquare.cache.cache import Cache, Change, Filled
 from townsquare.cache.http.asgi_face import FrontMiddleware, Receive, Scope, Send
-from townsquare.cache.http.front import Alias, Asked, Front, Limit
+from townsquare.cache.http.front import Alias, Asked, Front, Limit, prepare
 from townsquare.cache.http.responses import StoredResponse
 from townsquare.cache.http.uvicorn_face import protocol_for
 from townsquare.cache.snapshots import Snapshot
@@ -80,6 +80,8 @@ class Origin:
         coding = response.coding_for(given.get(b"accept-encoding", b""))
         if outcome.entry is not None and scope["method"] == "GET":
             self._teach(scope, outcome.entry, coding)
+        if outcome.entry is not None:
+            prepare(self.cache, outcome.entry, coding)
         status, headers = 200, response.head(coding, [(b"cache-status", b"townsquare; fwd=miss"), *ADDED])
         body = b"" if scope["method"] == "HEAD" else response.body(coding)
         if (known := given.get(b"if-none-match")) is not None and response.matches(known):

@@ -14,7 +14,7 @@ from litestar.types import HTTPScope, Message, Receive, Send
 
 from townsquare.cache.cache import Cache, Filled, FillFailed, Outcome
 from townsquare.cache.entries import Entry
-from townsquare.cache.http.front import Alias, Asked, Front
+from townsquare.cache.http.front import Alias, Asked, Front, prepare
 from townsquare.cache.http.responses import Coding, StoredResponse
 from townsquare.cache.strategies import Strategy
 from townsquare.kit.asgi import Headers, HTTPApp
@@ -216,12 +216,15 @@ class CacheLayer:
         self, asking: Asking, outcome: Outcome, response: StoredResponse, send: Send, *, public: bool
     ) -> int:
         # What was made just now goes out plain: whoever waited for it need not wait for its compression too.
-        fresh = outcome.result in ("miss", "bypass")
-        coding: Coding = "identity" if fresh else response.coding_for(asking.headers.get(b"accept-encoding", b""))
+        coding: Coding = "identity"
+        if outcome.entry is not None and outcome.result not in ("miss", "bypass"):
+            coding = response.coding_for(asking.headers.get(b"accept-encoding", b""))
         extra = [_status(outcome, self._cache.now)]
         if_none_match = asking.headers.get(b"if-none-match")
         if if_none_match is not None and response.matches(if_none_match):
             return await _send(asking, send, 304, response.head_unchanged(coding, extra), b"")
+        if outcome.entry is not None:
+            prepare(self._cache, outcome.entry, coding)
         return await _send(asking, send, 200, response.head(coding, extra), response.body(coding))
 
     def _teach(self, asking: Asking, outcome: Outcome, rests_on: Sequence[Entry] | None) -> None:

@@ -17,7 +17,7 @@ from townsquare.cache.http.front import (
     Asked,
     Front,
 )
-from townsquare.cache.http.responses import StoredResponse
+from townsquare.cache.http.responses import CODING_OVERHEAD, StoredResponse
 from townsquare.cache.snapshots import Snapshot
 from townsquare.cache.strategies import Strategy
 
@@ -90,6 +90,19 @@ def world() -> World:
 
 
 ASKED = Asked(b"/x")
+
+
+def test_a_coding_that_is_made_for_an_answer_counts_in_the_bound_of_bytes(world: World) -> None:
+    entry = world.entry("k", body=bytes(range(256)) * 100)
+    before, size = world.cache.store.bytes, entry.size
+    for coding in ("gzip", "br"):
+        made = Alias(world.cache, entry, coding, until=float("inf"), who=None, counted=[0.0], counted_unchanged=[0.0])
+        for _ in range(2):
+            assert world.answer(made)
+    assert isinstance(entry.value, StoredResponse)
+    grown = len(entry.value.body("gzip")) + len(entry.value.body("br")) + 2 * CODING_OVERHEAD
+    assert world.cache.store.bytes == before + grown
+    assert entry.size == size + grown
 
 
 def test_an_answer_is_whole_http(world: World) -> None:

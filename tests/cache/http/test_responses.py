@@ -1,6 +1,7 @@
 """A kept answer's bodies, tags and heads."""
 
 import gzip
+import tracemalloc
 
 import brotli
 import pytest
@@ -40,6 +41,7 @@ def test_the_client_chooses_the_coding_and_between_equals_we_do(accepts: bytes, 
 
 def test_each_coding_holds_the_same_body() -> None:
     response = stored()
+    assert response.make("gzip") and response.make("br")
     assert response.body("identity") == BODY
     assert gzip.decompress(response.body("gzip")) == BODY
     assert brotli.decompress(response.body("br")) == BODY
@@ -48,7 +50,18 @@ def test_each_coding_holds_the_same_body() -> None:
 
 def test_a_coding_is_made_once() -> None:
     response = stored()
-    assert response.body("br") is response.body("br")
+    assert response.make("identity") == 0
+    assert response.make("br") >= len(response.body("br"))
+    assert response.make("br") == 0
+
+
+def test_what_a_coding_is_said_to_take_it_takes() -> None:
+    responses = [stored(BODY + b"%d" % number) for number in range(1_000)]
+    tracemalloc.start()
+    said = sum(response.make("br") + response.make("gzip") for response in responses)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken == pytest.approx(said, rel=0.2)
 
 
 def test_a_small_body_stays_plain() -> None:
@@ -58,6 +71,7 @@ def test_a_small_body_stays_plain() -> None:
 
 def test_the_head_names_length_coding_and_tag() -> None:
     response = stored()
+    response.make("gzip")
     head = dict(response.head("gzip", [(b"x", b"y")]))
     assert head[b"content-encoding"] == b"gzip"
     assert head[b"content-length"] == b"%d" % len(response.body("gzip"))

@@ -94,6 +94,13 @@ def _nobody(_: bytes) -> str:
     return ""
 
 
+def prepare(cache: Cache, entry: Entry, coding: Coding) -> None:
+    """Have the answer that an entry holds in a coding, its bytes counted where the entry is kept."""
+    assert isinstance(entry.value, StoredResponse)  # noqa: S101  (only such entries are asked for so)
+    if more := entry.value.make(coding):
+        cache.store.grown(entry, more)
+
+
 class Front:
     """Aliases of all caches of one process.
 
@@ -237,6 +244,7 @@ class Front:
     def _render(self, alias: Alias) -> bytes:
         """Make the whole answer where nothing is added to it, else its head up to where something is."""
         if not alias.head:
+            prepare(alias.cache, alias.entry, alias.coding)
             alias.body = alias.response.body(alias.coding)
             alias.head = status_line_and(200, alias.response.head(alias.coding, self._headers))
         reply = self._with_time(alias, alias.head)

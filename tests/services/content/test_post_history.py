@@ -64,3 +64,13 @@ async def test_the_history_of_what_may_not_be_seen_is_not_found(town: Town) -> N
     for post_id in (post["id"], uuid4(), "nothing"):
         answer = await town.content.get(f"/posts/{post_id}/history", as_=bob)
         assert (answer.status, answer.code) == (404, "not_found")
+
+
+async def test_who_is_mentioned_later_does_not_see_what_was_written_for_others(town: Town) -> None:
+    ada, bob, cyd = [await town.register(name) for name in ("ada", "bob", "cyd")]
+    await town.settle()
+    post = await publish(town, ada, f"@{bob.handle}, about Cyd", visibility="private")
+    await edit(town, ada, post["id"], text=f"@{bob.handle} and @{cyd.handle}, hello")
+    assert (await town.content.get(f"/posts/{post['id']}", as_=cyd)).status == 200
+    assert await texts(town, post["id"], cyd) == []
+    assert await texts(town, post["id"], ada) == [f"@{bob.handle}, about Cyd"]

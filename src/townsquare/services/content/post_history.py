@@ -1,7 +1,7 @@
 """What a post said before: the versions that edits replaced, newest first.
 
-Whoever may see the post may see them, but for one thing: a version from a time when the post was for fewer people
-stays with its author, so that widening a post does not publish what was written for a few.
+Whoever may see the post may see them, but for one thing: a version that was for fewer people, or for those alone whom it
+mentioned, stays with its author. So neither widening a post nor mentioning somebody more shows what was written for a few.
 """
 
 from datetime import datetime
@@ -32,14 +32,15 @@ class Version(Struct, frozen=True, omit_defaults=True):
     content_warning: str | None = None
 
 
-# By primary key, which holds one post's versions in order; reads past the versions that were for fewer people.
+# By primary key, which holds one post's versions in order; reads past the versions that were for others.
 LIST_VERSIONS: Final = f"""
 SELECT e.id, e.text, e.html, e.visibility, e.written_at, e.replaced_at, e.content_warning
 FROM posts AS p
 JOIN people AS a ON a.id = p.author_id
 JOIN post_edits AS e ON e.post_id = p.id
 WHERE p.id = $2 AND {READABLE}
-  AND e.id < $3 AND (p.author_id = $1::uuid OR e.visibility IN ('public', p.visibility))
+  AND e.id < $3
+  AND (p.author_id = $1::uuid OR e.visibility = 'public' OR (e.visibility = 'followers' AND p.visibility = 'followers'))
 ORDER BY e.id DESC
 LIMIT $4
 """

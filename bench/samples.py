@@ -178,6 +178,7 @@ USERS: Final[Mapping[str, list[Arguments]]] = {
     "email.RESET_PASSWORD": [(FAMOUS, "hash", "person_1@example.org")],
     "email.END_SESSIONS": [(FAMOUS,)],
     "email.END_TOKENS": [(FAMOUS,)],
+    "endorsements.HOLD_ENDORSER": [(ORDINARY,)],
     "endorsements.LOCK_SKILL": [(item_id(1), ORDINARY)],
     "endorsements.ENDORSE": [(item_id(1), ORDINARY, NOW)],
     "endorsements.WITHDRAW": [(item_id(1), ORDINARY)],

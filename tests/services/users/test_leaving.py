@@ -262,3 +262,26 @@ async def test_nobody_is_deleted_before_their_time(town: Town) -> None:
     await left(town, ada)
     await purge(town)
     assert await count(town, "people", "id", ada) == 1
+
+
+async def test_a_token_that_outlives_its_account_changes_nothing(town: Town) -> None:
+    """An access token is good for five minutes, also when its account is deleted for good within them."""
+    ada, grace = await town.register("ada"), await town.register("grace")
+    skill = await town.users.post(f"/users/{grace.id}/skills", as_=grace, json={"name": "Lute", "level": "expert"})
+    await left(town, ada)
+    await purge(town, ada)
+    for method, path, body in (
+        ("PUT", f"/skills/{skill.json['id']}/endorsement", ...),
+        ("PUT", f"/users/{grace.id}/follow", ...),
+        ("PUT", f"/users/{grace.id}/block", ...),
+        ("PUT", f"/users/{grace.id}/mute", ...),
+        ("PUT", f"/profile/{ada.id}", {"display_name": "Ada"}),
+        ("POST", f"/users/{ada.id}/skills", {"name": "Poetry", "level": "expert"}),
+        ("POST", "/tokens", {"name": "A script", "scopes": ["read"]}),
+        ("PUT", "/account/password", {"current": PASSWORD, "new": "quite another battery staple"}),
+        ("POST", "/account/restore", ...),
+        ("GET", "/account/export", ...),
+    ):
+        answer = await town.users.request(method, path, as_=ada, json=body)
+        assert (answer.status, answer.code) == (404, "not_found"), (method, path)
+    assert (await town.users.get(f"/users/{grace.id}/skills")).items[0]["endorsements"] == 0

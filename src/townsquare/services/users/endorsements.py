@@ -18,6 +18,9 @@ from townsquare.kit.outbox import NewEvent, insert_events
 from townsquare.kit.problems import Problem, not_found
 from townsquare.kit.writes import Write
 
+# By primary key. Who is being deleted is not there: what they endorse meanwhile would be counted for ever.
+HOLD_ENDORSER: Final = "SELECT true FROM people WHERE id = $1 FOR SHARE"
+
 # One skill, its owner and perhaps a block, each by primary key. The lock keeps the count and the order of events true.
 LOCK_SKILL: Final = """
 SELECT s.person
@@ -83,6 +86,8 @@ RETURNING s.id, s.person
 @put("/skills/{skill_id:uuid}/endorsement", status_code=204, opt=changes("skills:{person}"))
 async def endorse(write: Transaction, person: SignedIn, skill_id: FromPath[UUID]) -> None:
     """Endorse somebody's skill; nothing changes for who did so already."""
+    if await write.fetchval(HOLD_ENDORSER, person.id) is None:
+        raise not_found()
     owner = await _lock(write, skill_id, person)
     if await write.fetchval(ENDORSE, skill_id, person.id, now()):
         _tell(write, skill_id, owner, person.id, deleted=False)

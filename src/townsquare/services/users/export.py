@@ -7,7 +7,7 @@ silently not whole would be taken for the whole.
 import asyncio
 import tempfile
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import IO, Final
 from uuid import UUID
 
@@ -19,14 +19,14 @@ from litestar.response import Stream
 from townsquare.kit.context import Context
 from townsquare.kit.database import Database
 from townsquare.kit.dependencies import Ctx, SignedIn
-from townsquare.kit.problems import unavailable
+from townsquare.kit.problems import not_found, unavailable
 from townsquare.kit.upstream import Upstream
 
 IN_MEMORY: Final = 4 << 20
 CHUNK: Final = 1 << 16
 CONTENT_KINDS: Final = ("posts", "drafts", "comments", "reactions", "bookmarks")
 
-# Each reads one person's rows by an index; a person has thousands at the most. Who is hidden is nobody's to keep.
+# Each reads one person's rows by an index; a person has thousands, and followers without end. Who is hidden is nobody's to keep.
 ABOUT: Final[dict[str, str]] = {
     "account": """
         SELECT p.id, p.handle, a.email, a.email_verified_at, a.totp_confirmed_at, a.created_at, a.delete_after
@@ -88,7 +88,7 @@ async def export_account(context: Ctx, account: SignedIn) -> Stream:
 
 
 async def build_export(context: Context, person: UUID) -> IO[bytes]:
-    """Write the ZIP to a temporary file that vanishes when it is closed; raises the 503 when a service is away."""
+    """Write the ZIP to a temporary file that vanishes when it is closed; raises the 503 when a service is away, and the 404."""
     file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  (handed to the caller)
     try:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -105,9 +105,17 @@ async def build_export(context: Context, person: UUID) -> IO[bytes]:
 async def _add_account(archive: zipfile.ZipFile, database: Database, person: UUID) -> None:
     for name, sql in ABOUT.items():
         row = await database.fetchrow(sql, person)
-        _add(archive, name, {} if row is None else _plain(row))
+        if row is None:
+            raise not_found()
+        _add(archive, name, _plain(row))
     for name, sql in LISTS.items():
-        _add(archive, name, [_plain(row) for row in await database.fetch(sql, person)])
+        rows = await database.fetch(sql, person)
+        # Some have very many followers.
+        await asyncio.to_thread(_add_list, archive, name, rows)
+
+
+def _add_list(archive: zipfile.ZipFile, name: str, rows: Sequence[asyncpg.Record]) -> None:
+    _add(archive, name, [_plain(row) for row in rows])
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: object) -> None:

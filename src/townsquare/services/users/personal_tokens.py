@@ -105,7 +105,8 @@ async def create_token(write: Transaction, account: SignedIn, data: JSONBody[New
     """Make a personal token; it is shown this once."""
     if data.expires_at is not None and data.expires_at <= now():
         raise invalid("/expires_at", "This moment has passed.")
-    await lock_account(write, account.id)  # two who count at once would both find room
+    if await lock_account(write, account.id) is None:  # locked, or two who count at once would both find room
+        raise not_found()
     if await write.fetchval(COUNT, account.id) >= MOST:
         raise Problem("conflict", f"{MOST} tokens are the most; delete one first.")
     token, key, at = PERSONAL_PREFIX + new_token(), new_id(), now()

@@ -270,7 +270,6 @@ KIT: Final[Mapping[str, list[Arguments]]] = {
     "job_runner.TAKE_DUE": [(["job-1"],)],
     "job_runner.COUNT_PICKS": [(7,)],
     "jobs.COUNT_JOBS": [()],
-    "jobs.SELECT_FAILED": [(50,)],
     "jobs.LOCK_FAILED": [([10, 11],), (None,)],
     "jobs.FORGET_JOB_LOG": [()],
     "outbox.INSERT_EVENTS": [(NEW_EVENTS,)],

@@ -113,7 +113,7 @@ async def test_failed_jobs_are_tried_again_all_or_some(square: Town, cli: Comman
 async def test_only_what_has_failed_is_tried_again(square: Town, cli: CommandLine) -> None:
     waiting, failed = await add_job(square, "queued"), await add_job(square, "failed")
     ran = await cli.beside("jobs", "retry", "users", str(failed), str(waiting), "999999999")
-    assert (ran.status, ran.out, ran.err) == (1, "", f"townsquare: no failed job of users has the id {waiting}, 999999999\n")
+    assert (ran.status, ran.out, ran.err) == (1, "", f"townsquare: users: no failed job has the id {waiting}, 999999999\n")
     assert {job["id"]: job["state"] for job in (await listed(cli))["users"]} == {waiting: "queued", failed: "failed"}
 
 

@@ -68,8 +68,6 @@ EXCUSES: Final[Mapping[tuple[str, Kind], str]] = {
     ("users.administration.SEARCH_ACCOUNTS", "sort"): OPERATOR,
     ("kit.job_admin.LIST_JOBS", "read"): OPERATOR,
     ("kit.job_admin.DISCARD_JOBS", "scan"): OPERATOR,
-    ("kit.jobs.SELECT_FAILED", "scan"): OPERATOR,
-    ("kit.jobs.SELECT_FAILED", "sort"): OPERATOR,
     ("kit.jobs.LOCK_FAILED", "scan"): OPERATOR,
     ("kit.jobs.COUNT_JOBS", "scan"): WAITING,
     ("kit.follower.BEGIN", "read"): "once, when a process starts",

@@ -19,15 +19,16 @@ from msgspec import Struct
 from testbed.postgres import start_test_postgres
 from townsquare.kit import migrations
 from townsquare.kit.database import Database
+from townsquare.kit.job_admin import list_jobs, show_job
 from townsquare.kit.job_runner import REGISTER, TAKE_DUE, JobRunner
 from townsquare.kit.jobs import (
     FORGET_JOB_LOG,
     Job,
     JobContext,
     JobStat,
+    NotFailedError,
     TryAgain,
     enqueue,
-    list_failed,
     retry_failed,
     stats,
 )
@@ -173,16 +174,19 @@ async def test_what_has_failed_for_good_is_kept_until_it_is_retried(database: Da
             await enqueue(connection, "greet", Greeting("Ada"))
         await until(lambda: runner.processed["greet", "failed"] == 1)
     assert await stats(database) == [JobStat("greet", queued=0, running=0, failed=1, oldest_seconds=0)]
-    [failed] = await list_failed(database)
+    [failed] = await list_jobs(database, state="failed")
     assert (failed.name, failed.attempts, failed.error) == ("greet", 2, "RuntimeError")
     assert failed.message == "the greeter is hoarse"
-    assert "test_jobs.py" in failed.traceback
+    details = await show_job(database, failed.id)
+    assert details is not None
+    assert "test_jobs.py" in details.traceback
 
-    assert await retry_failed(database, [failed.id + 1]) == 0
+    with pytest.raises(NotFailedError):
+        await retry_failed(database, [failed.id, failed.id + 1])
     assert await retry_failed(database) == 1
     async with running(runner_of(database, greeter.job())):
         await until(lambda: bool(greeter.greeted))
-    assert await list_failed(database) == []
+    assert await list_jobs(database, state="failed") == []
 
 
 async def test_a_payload_of_another_shape_fails_at_once(database: Database) -> None:
@@ -192,7 +196,7 @@ async def test_a_payload_of_another_shape_fails_at_once(database: Database) -> N
         async with database.connection() as connection:
             await enqueue(connection, "greet", Nothing())
         await until(lambda: runner.processed["greet", "failed"] == 1)
-    assert [failed.error for failed in await list_failed(database)] == ["ValidationError"]
+    assert [failed.error for failed in await list_jobs(database, state="failed")] == ["ValidationError"]
 
 
 async def test_a_job_may_ask_to_be_run_again(database: Database) -> None:
@@ -218,7 +222,7 @@ async def test_a_job_that_takes_too_long_is_ended(database: Database) -> None:
         async with database.connection() as connection:
             await enqueue(connection, "nap", Nothing())
         await until(lambda: runner.processed["nap", "failed"] == 1)
-    assert [failed.error for failed in await list_failed(database)] == ["TimeoutError"]
+    assert [failed.error for failed in await list_jobs(database, state="failed")] == ["TimeoutError"]
 
 
 async def test_several_runners_take_each_job_once(database: Database) -> None:
@@ -393,7 +397,7 @@ async def test_a_job_that_kills_its_process_each_time_is_given_up(database: Data
     async with running(runner):
         await until(lambda: runner.processed["greet", "failed"] == 1)
     assert greeter.attempts == 0
-    assert [failed.error for failed in await list_failed(database)] == ["LostJobError"]
+    assert [failed.error for failed in await list_jobs(database, state="failed")] == ["LostJobError"]
 
 
 async def test_a_killed_postgresql_is_outlasted_and_no_outcome_is_lost(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -473,7 +477,7 @@ async def test_the_log_of_jobs_that_are_gone_is_forgotten_after_a_week(database:
     await database.execute("UPDATE pgqueuer_log SET created = created - interval '8 days'")
     await database.execute(FORGET_JOB_LOG)
     assert await database.fetchval("SELECT count(DISTINCT job_id) FROM pgqueuer_log") == 1
-    assert [failed.error for failed in await list_failed(database)] == ["RuntimeError"]
+    assert [failed.error for failed in await list_jobs(database, state="failed")] == ["RuntimeError"]
 
 
 def test_no_variable_of_the_environment_renames_the_tables() -> None:

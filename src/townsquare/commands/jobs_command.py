@@ -33,7 +33,7 @@ from townsquare.kit.job_admin import (
     list_periodic,
     show_job,
 )
-from townsquare.kit.jobs import JobStat, list_failed, retry_failed, stats
+from townsquare.kit.jobs import JobStat, NotFailedError, retry_failed, stats
 from townsquare.settings import Settings
 
 MESSAGE_WIDTH = 80
@@ -185,14 +185,11 @@ async def _retry(settings: Settings, services: Sequence[str], ids: Sequence[int]
     async with existing_server(settings) as server:
         for service in services:
             async with database_of(service, settings, server) as database:
-                if missing := set(ids) - await _failed(database):
-                    raise CommandError(f"no failed job of {service} has the id {', '.join(map(str, sorted(missing)))}")
-                touched.append(Touched(service, await retry_failed(database, ids or None)))
+                try:
+                    touched.append(Touched(service, await retry_failed(database, ids or None)))
+                except NotFailedError as error:
+                    raise CommandError(f"{service}: {error}") from error
     return touched
-
-
-async def _failed(database: Database) -> set[int]:
-    return {job.id for job in await list_failed(database, limit=100_000)}
 
 
 @command.command()

@@ -5,7 +5,7 @@ What a job was given is not shown: it may hold what was mailed to somebody alone
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -42,15 +42,16 @@ class PeriodicJob(Struct, frozen=True):
     next_run: datetime
 
 
-# The queue is short: finished jobs leave it. Each job's newest trouble is one row by pgqueuer_log_job_id_status.
-LIST_JOBS = """
-SELECT
+# Each job's newest trouble is one row by pgqueuer_log_job_id_status.
+JOB_COLUMNS: Final = """
     job.id, job.entrypoint AS name, CASE job.status WHEN 'picked' THEN 'running' ELSE job.status::text END AS state,
     job.attempts + (job.status = 'failed')::int AS attempts, job.created AS enqueued_at, job.execute_after AS due_at,
     job.updated AS updated_at,
     coalesce(last.traceback->>'exception_type', '') AS error,
     coalesce(last.traceback->>'exception_message', '') AS message
-FROM pgqueuer AS job
+"""
+JOBS: Final = """
+pgqueuer AS job
 LEFT JOIN LATERAL (
     SELECT entry.traceback
     FROM pgqueuer_log AS entry
@@ -58,6 +59,12 @@ LEFT JOIN LATERAL (
     ORDER BY entry.created DESC
     LIMIT 1
 ) AS last ON true
+"""
+
+# The queue is short: finished jobs leave it.
+LIST_JOBS = f"""
+SELECT {JOB_COLUMNS}
+FROM {JOBS}
 WHERE ($1::text IS NULL OR job.status::text = CASE $1 WHEN 'running' THEN 'picked' ELSE $1 END)
   AND ($2::text IS NULL OR job.entrypoint = $2)
   AND ($3::bigint IS NULL OR job.id < $3)
@@ -66,22 +73,9 @@ LIMIT $4
 """
 
 # One row by pgqueuer_pkey.
-SHOW_JOB = """
-SELECT
-    job.id, job.entrypoint AS name, CASE job.status WHEN 'picked' THEN 'running' ELSE job.status::text END AS state,
-    job.attempts + (job.status = 'failed')::int AS attempts, job.created AS enqueued_at, job.execute_after AS due_at,
-    job.updated AS updated_at,
-    coalesce(last.traceback->>'exception_type', '') AS error,
-    coalesce(last.traceback->>'exception_message', '') AS message,
-    coalesce(last.traceback->>'traceback', '') AS traceback
-FROM pgqueuer AS job
-LEFT JOIN LATERAL (
-    SELECT entry.traceback
-    FROM pgqueuer_log AS entry
-    WHERE entry.job_id = job.id AND entry.traceback IS NOT NULL
-    ORDER BY entry.created DESC
-    LIMIT 1
-) AS last ON true
+SHOW_JOB = f"""
+SELECT {JOB_COLUMNS}, coalesce(last.traceback->>'traceback', '') AS traceback
+FROM {JOBS}
 WHERE job.id = $1
 """
 

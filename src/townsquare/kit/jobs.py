@@ -6,9 +6,9 @@ patiently; what has failed for good stays in the queue until somebody looks at i
 """
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -39,26 +39,6 @@ GROUP BY entrypoint
 ORDER BY entrypoint
 """
 
-# The newest failure of each job is one row by pgqueuer_log_job_id_status.
-SELECT_FAILED = """
-SELECT
-    job.id, job.entrypoint AS name, job.attempts, job.created AS enqueued_at, job.updated AS failed_at,
-    coalesce(last.traceback->>'exception_type', '') AS error,
-    coalesce(last.traceback->>'exception_message', '') AS message,
-    coalesce(last.traceback->>'traceback', '') AS traceback
-FROM pgqueuer AS job
-LEFT JOIN LATERAL (
-    SELECT traceback
-    FROM pgqueuer_log
-    WHERE job_id = job.id AND status = 'failed'
-    ORDER BY created DESC
-    LIMIT 1
-) AS last ON true
-WHERE job.status = 'failed'
-ORDER BY job.updated DESC
-LIMIT $1
-"""
-
 LOCK_FAILED = """
 SELECT id
 FROM pgqueuer
@@ -80,6 +60,13 @@ class TryAgain(Exception):
     def __init__(self, after: timedelta, reason: str = "") -> None:
         super().__init__(reason)
         self.after = after
+
+
+class NotFailedError(Exception):
+    """Jobs that were to be tried again have not failed for good; the message says which."""
+
+    def __init__(self, ids: Iterable[int]) -> None:
+        super().__init__(f"no failed job has the id {', '.join(map(str, sorted(ids)))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,19 +120,6 @@ class JobStat(Struct, frozen=True):
     oldest_seconds: float
 
 
-class FailedJob(Struct, frozen=True):
-    """A job that has failed for good, and why."""
-
-    id: int
-    name: str
-    attempts: int
-    enqueued_at: datetime
-    failed_at: datetime
-    error: str
-    message: str
-    traceback: str
-
-
 async def enqueue(connection: Connection, name: str, payload: Struct, *, after: timedelta | None = None) -> None:
     """Have a job run once the caller's transaction is committed, or `after` a while; never if it is rolled back."""
     from townsquare.kit.job_queue import queries_on
@@ -158,17 +132,16 @@ async def stats(database: Database) -> list[JobStat]:
     return [JobStat(**row) for row in await database.fetch(COUNT_JOBS)]
 
 
-async def list_failed(database: Database, limit: int = 100) -> list[FailedJob]:
-    """List the jobs that have failed for good, the latest first."""
-    rows = await database.fetch(SELECT_FAILED, limit)
-    return [FailedJob(**{**row, "attempts": row["attempts"] + 1}) for row in rows]
-
-
 async def retry_failed(database: Database, ids: Sequence[int] | None = None) -> int:
-    """Put failed jobs (all, or those of `ids`) back into the queue with all their attempts; returns how many."""
+    """Put failed jobs (all, or those of `ids`) back into the queue with all their attempts; returns how many.
+
+    Raises NotFailedError, and touches none, when one of `ids` has not failed for good.
+    """
     from townsquare.kit.job_queue import queries_on
 
     async with database.transaction() as connection:
         found = [row["id"] for row in await connection.fetch(LOCK_FAILED, ids)]
+        if missing := set(ids or ()) - set(found):
+            raise NotFailedError(missing)
         await queries_on(connection).requeue_jobs(found)
     return len(found)

@@ -224,6 +224,16 @@ async def test_a_run_that_was_cut_off_is_finished_by_the_next(square: Town, monk
     assert now_there["reactions"] == sum(len(story.reactions) for story in stories)
 
 
+async def test_all_of_them_go_however_many_they_are_and_their_handles_are_free(
+    square: Town, monkeypatch: pytest.MonkeyPatch
+):
+    await fill(square)
+    monkeypatch.setattr("townsquare.services.users.accounts.AT_ONCE", 3)  # what the hourly job takes
+    assert await remove(square) == PEOPLE
+    assert (await sizes(square))["people"] == 0
+    assert await square.database("users").fetchval("SELECT count(*) FROM retired_handles") == 0
+
+
 async def test_who_lives_here_keeps_their_handle_and_is_left_alone(square: Town):
     await remove(square)
     residents, _ = invent(PEOPLE, SEED)

@@ -28,13 +28,11 @@ from townsquare.demo.talk import Story, make_stories
 from townsquare.demo.telling import SOURCE, Told, find_told, tell
 from townsquare.kit.clock import now
 from townsquare.kit.context import Context
-from townsquare.kit.jobs import JobContext
-from townsquare.kit.logs import get_logger
+from townsquare.kit.database import Database
 from townsquare.kit.readers import wait_until_seen
-from townsquare.kit.retention import Nothing
 from townsquare.kit.transactions import transaction
 from townsquare.services.content.imports import forget_imported
-from townsquare.services.users.accounts import purge_deleted
+from townsquare.services.users.accounts import purge_account
 from townsquare.services.users.administration import NO_GRACE, delete_account
 from townsquare.settings import Settings
 
@@ -101,15 +99,17 @@ async def remove(settings: Settings, server: str, progress: Progress) -> int:
                     pass
             async with transaction(users) as write:
                 await delete_account(write, person.id, grace=NO_GRACE)
-        await _purge(users, people)
+        await _purge(users.database, people)
         await _caught_up(content, users)
         await _caught_up(users, content)
         return len(people)
 
 
-async def _purge(users: Context, people: Sequence[Settled]) -> None:
-    await purge_deleted(JobContext(users.database, users.settings, get_logger("demo")), Nothing())
-    await users.database.execute(FREE_HANDLES, [person.handle for person in people])
+async def _purge(users: Database, people: Sequence[Settled]) -> None:
+    for person in people:
+        async with users.transaction(deadline=SECONDS) as connection:
+            await purge_account(connection, person.id)
+    await users.execute(FREE_HANDLES, [person.handle for person in people])
 
 
 async def _fill(users: Context, content: Context, people: int, seed: int, progress: Progress) -> DemoReport:

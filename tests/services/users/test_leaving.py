@@ -220,14 +220,14 @@ async def test_who_comes_back_in_the_last_moment_stays(town: Town, monkeypatch: 
     await left(town, ada)
     token = await signed_in(town, ada.handle)
     purging, restored = asyncio.Event(), asyncio.Event()
-    purge_one = accounts._purge
+    purge_one = accounts.purge_account
 
     async def held(*arguments: object) -> None:
         purging.set()
         await restored.wait()
         await purge_one(*arguments)
 
-    monkeypatch.setattr(accounts, "_purge", held)
+    monkeypatch.setattr(accounts, "purge_account", held)
     job = asyncio.create_task(purge(town, ada))
     await purging.wait()
     assert (await town.users.post("/account/restore", as_=token)).status == 200
@@ -240,14 +240,14 @@ async def test_one_who_cannot_be_deleted_does_not_keep_the_others(town: Town, mo
     stuck, ada = await town.register("stuck"), await town.register("ada")
     for person in (stuck, ada):
         await left(town, person)
-    purge_one = accounts._purge
+    purge_one = accounts.purge_account
 
     async def failing(connection: Connection, person: object) -> None:
         await purge_one(connection, person)
         if person == stuck.id:
             await connection.execute("DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$")
 
-    monkeypatch.setattr(accounts, "_purge", failing)
+    monkeypatch.setattr(accounts, "purge_account", failing)
     with pytest.raises(DatabaseUnavailable):
         await purge(town, stuck, ada)
     assert await count(town, "people", "id", ada) == 0

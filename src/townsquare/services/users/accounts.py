@@ -207,7 +207,7 @@ async def purge_deleted(context: JobContext, _: Nothing) -> None:
     for due in await context.db.fetch(DUE, AT_ONCE):
         try:
             async with context.db.transaction(deadline=60) as connection:
-                await _purge(connection, due["person_id"])
+                await purge_account(connection, due["person_id"])
         except (DatabaseUnavailable, asyncpg.PostgresError) as error:
             context.log.exception("an account could not be deleted", person=str(due["person_id"]))
             failed = error
@@ -215,8 +215,8 @@ async def purge_deleted(context: JobContext, _: Nothing) -> None:
         raise failed
 
 
-async def _purge(connection: Connection, person: UUID) -> None:
-    """Delete one person, and tell every relation that ends with them.
+async def purge_account(connection: Connection, person: UUID) -> None:
+    """Delete one person whose time has come, and tell every relation that ends with them.
 
     Locks are taken in the order in which everybody takes them: people, then skills, then names of skills.
     """

@@ -56,18 +56,22 @@ class AccountDetails(Struct, frozen=True, kw_only=True):
     posts: int
 
 
+ITEM_COLUMNS: Final = """
+    p.id, p.handle, p.display_name, a.email, p.created_at,
+    CASE
+        WHEN a.suspended_at IS NOT NULL THEN 'suspended'
+        WHEN a.delete_after IS NOT NULL THEN 'leaving'
+        WHEN a.email_verified_at IS NULL THEN 'unverified'
+        ELSE 'active'
+    END AS state
+"""
+"""What an `AccountItem` needs, from `people AS p` joined with `accounts AS a`."""
+
 # From the newest on, by the primary keys of people and accounts.
-LIST_ACCOUNTS: Final = """
+LIST_ACCOUNTS: Final = f"""
 SELECT *
 FROM (
-    SELECT
-        p.id, p.handle, p.display_name, a.email, p.created_at,
-        CASE
-            WHEN a.suspended_at IS NOT NULL THEN 'suspended'
-            WHEN a.delete_after IS NOT NULL THEN 'leaving'
-            WHEN a.email_verified_at IS NULL THEN 'unverified'
-            ELSE 'active'
-        END AS state
+    SELECT {ITEM_COLUMNS}
     FROM people AS p
     JOIN accounts AS a ON a.person_id = p.id
 ) AS account
@@ -77,7 +81,7 @@ LIMIT $3
 """
 
 # The same of those whom people_names_key_idx or accounts_email_key_idx finds; sorts what it finds.
-SEARCH_ACCOUNTS: Final = """
+SEARCH_ACCOUNTS: Final = f"""
 WITH found AS (
     SELECT n.person AS id
     FROM people_names AS n
@@ -91,14 +95,7 @@ WITH found AS (
 )
 SELECT *
 FROM (
-    SELECT
-        p.id, p.handle, p.display_name, a.email, p.created_at,
-        CASE
-            WHEN a.suspended_at IS NOT NULL THEN 'suspended'
-            WHEN a.delete_after IS NOT NULL THEN 'leaving'
-            WHEN a.email_verified_at IS NULL THEN 'unverified'
-            ELSE 'active'
-        END AS state
+    SELECT {ITEM_COLUMNS}
     FROM found
     JOIN people AS p ON p.id = found.id
     JOIN accounts AS a ON a.person_id = p.id

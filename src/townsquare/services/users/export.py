@@ -26,7 +26,8 @@ IN_MEMORY: Final = 4 << 20
 CHUNK: Final = 1 << 16
 CONTENT_KINDS: Final = ("posts", "drafts", "comments", "reactions", "bookmarks")
 
-# Each reads one person's rows by an index; a person has thousands, and followers without end. Who is hidden is nobody's to keep.
+# Each reads one person's rows by an index; a person has thousands, and followers without end. Who is hidden is nobody's to
+# keep.
 ABOUT: Final[dict[str, str]] = {
     "account": """
         SELECT p.id, p.handle, a.email, a.email_verified_at, a.totp_confirmed_at, a.created_at, a.delete_after
@@ -88,7 +89,10 @@ async def export_account(context: Ctx, account: SignedIn) -> Stream:
 
 
 async def build_export(context: Context, person: UUID) -> IO[bytes]:
-    """Write the ZIP to a temporary file that vanishes when it is closed; raises the 503 when a service is away, and the 404."""
+    """Write the ZIP to a temporary file that vanishes when it is closed.
+
+    Raises the 503 when a service is away, and the 404 for somebody who is not there.
+    """
     file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  (handed to the caller)
     try:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:

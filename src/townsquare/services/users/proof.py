@@ -20,21 +20,23 @@ class PasswordProof(Struct, frozen=True, forbid_unknown_fields=True):
     password: GivenPassword
 
 
-# By primary key, all three.
-READ_HASH: Final = "SELECT password_hash FROM accounts WHERE person_id = $1"
-LOCK_ACCOUNT: Final = """
-SELECT
+ACCOUNT_COLUMNS: Final = """
     p.id, p.handle, p.display_name, p.avatar, a.email, a.email_key, a.password_hash, a.totp_secret, a.totp_confirmed_at,
     a.totp_last_step, a.suspended_at, a.delete_after
+"""
+"""What whoever changes an account may need of it, from `accounts AS a` joined with `people AS p`."""
+
+# By primary key, all three.
+READ_HASH: Final = "SELECT password_hash FROM accounts WHERE person_id = $1"
+LOCK_ACCOUNT: Final = f"""
+SELECT {ACCOUNT_COLUMNS}
 FROM accounts AS a
 JOIN people AS p ON p.id = a.person_id
 WHERE a.person_id = $1
 FOR NO KEY UPDATE OF a
 """
-LOCK_ACCOUNT_IF: Final = """
-SELECT
-    p.id, p.handle, p.display_name, p.avatar, a.email, a.email_key, a.password_hash, a.totp_secret, a.totp_confirmed_at,
-    a.totp_last_step, a.suspended_at, a.delete_after
+LOCK_ACCOUNT_IF: Final = f"""
+SELECT {ACCOUNT_COLUMNS}
 FROM accounts AS a
 JOIN people AS p ON p.id = a.person_id
 WHERE a.person_id = $1 AND a.password_hash = $2

@@ -15,8 +15,10 @@ from redis.asyncio import Redis
 
 from testbed.platforms import Platform, frozen, until
 from testbed.proxy import Proxy
+from testbed.town import Person
 from testbed.valkey import Valkey
 from testbed.witnesses import KINDS, Lane, Witnesses, lane_to, only, workers_of
+from townsquare.kit.readers import SEEN
 
 DATABASES: Final = ("users", "content")
 FEW: Final = 4
@@ -308,23 +310,56 @@ WAITING: Final = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND 
 
 
 async def slow_fill(stage: Stage, witnesses: Witnesses) -> None:
-    """Every process has read a profile and not yet kept it, when it is changed ten times; who comes then waits as well."""
+    """Every process has read a profile and not yet kept it, when it is changed ten times; who comes then waits as well.
+
+    Nothing but those ten writes speaks against what was read: before it began, each process had heard of everything.
+    """
     writer = witnesses.cast.writers[0]
     (where, *_), *elsewhere = witnesses.lanes.values()
+    others = [first for first, *_ in elsewhere]
     async with slow_reads(stage.platform) as database, asyncio.TaskGroup() as group:
-        await database.execute("SELECT pg_advisory_lock(1)")
         await witnesses.write(writer, "bio", where)
-        for first, *_ in elsewhere:
-            group.create_task(witnesses.read(writer, "bio", first))
-        await until(lambda: _so_many(database, len(elsewhere)))
+        await _all_is_heard(stage, witnesses)
+        await database.execute("SELECT pg_advisory_lock(1)")
+        slow = [group.create_task(witnesses.read(writer, "bio", first)) for first in others]
+        await until(lambda: _so_many(database, len(others)))
         for _ in range(10):
             await witnesses.write(writer, "bio", where)
         for _, second, third, *_ in elsewhere:
             group.create_task(witnesses.read(writer, "bio", second))
             await witnesses.read(writer, "bio", third, writer.person, token=writer.token)
-        assert await _so_many(database, len(elsewhere)), "nothing was slow"
+        await _all_is_heard(stage, witnesses)
+        assert await _so_many(database, len(others)), "nothing was slow"
         await database.execute("SELECT pg_advisory_unlock(1)")
+        for read in await asyncio.gather(*slow):
+            assert read is not None
+            assert read.cache == "townsquare; fwd=miss", f"what was read before ten writes was kept: {read}"
+        for first in others:
+            read = await witnesses.read(writer, "bio", first)
+            assert read is not None
+            assert read.number == witnesses.history.writes[-1].number, f"what was read before ten writes is served: {read}"
     await witnesses.end()
+
+
+async def _all_is_heard(stage: Stage, witnesses: Witnesses) -> None:
+    """Wait until content's events have taken effect in users, and each process knows of all that has changed in users."""
+    async with connected(stage.platform, "content") as content, connected(stage.platform, "users") as users:
+        told = int(await content.fetchval("SELECT max(xid)::text FROM outbox"))
+        await until(lambda: _applied(users, told))
+        newest = await users.fetchval("SELECT max(xid)::text FROM outbox")
+    for *_, lane in witnesses.lanes.values():  # the first ones may be waiting
+        await until(lambda lane=lane: _has_heard(lane, witnesses.cast.writers[0].person, newest))
+
+
+async def _applied(users: asyncpg.Connection, told: int) -> bool:
+    return int(await users.fetchval(SEEN, "content") or 0) > told
+
+
+async def _has_heard(lane: Lane, person: Person, newest: str) -> bool:
+    """Ask for something else than the profile, which nobody is to fill: who has not heard passes what it keeps by."""
+    headers = {"Consistency-Token": f"users.{newest}"}
+    answer = await lane.call("users", "GET", f"/users/{person.id}/skills", headers=headers)
+    return answer.headers["Cache-Status"] != "townsquare; fwd=request"
 
 
 async def _so_many(database: asyncpg.Connection, waiting: int) -> bool:

@@ -290,15 +290,15 @@ class Witnesses:
 
     async def read(
         self, writer: Writer, kind: str, lane: Lane, who: Person | None = None, token: dict[str, str] | None = None
-    ) -> None:
+    ) -> Read | None:
         """Look at one of the three numbers; with `token` as somebody who has been told of the writer's newest write."""
         service, path = writer.where(kind)
         headers = {"Consistency-Token": token[service]} if token else {}
         subject, began = writer.subject(kind), time.monotonic()
         answer = await self._call(lane, service, "GET", path, as_=who, headers=headers)
         if answer is None or answer.status >= 300:
-            return
-        self._saw(subject, _number_in(answer, writer, kind), answer, lane, who, began, with_token=bool(token))
+            return None
+        return self._saw(subject, _number_in(answer, writer, kind), answer, lane, who, began, with_token=bool(token))
 
     async def read_feed(self, writer: Writer, lane: Lane) -> None:
         """Look at the follower's feed: it shows the writer's posts, and nobody else's."""
@@ -333,14 +333,16 @@ class Witnesses:
         began: float,
         *,
         with_token: bool,
-    ) -> None:
+    ) -> Read | None:
         reader = "nobody" if who is None else who.handle
         cache = answer.headers["Cache-Status"]
         if number is None:
             self.history.strangers.append(f"{subject}, to {reader} at {lane.process} ({cache}): {answer.body[:300]!r}")
-            return
+            return None
         took = time.monotonic() - began
-        self.history.reads.append(Read(subject, number, reader, lane.process, with_token, began, took, cache))
+        read = Read(subject, number, reader, lane.process, with_token, began, took, cache)
+        self.history.reads.append(read)
+        return read
 
     async def _call(
         self, lane: Lane, service: str, method: str, path: str, expect: int | None = None, **options: Any

@@ -49,7 +49,7 @@ class StoredResponse:
         return "identity" if len(self.plain) < MIN_COMPRESSED else best_coding(accept_encoding)
 
     def make(self, coding: Coding) -> int:
-        """Make the body in a coding, and return the bytes that it takes now and did not before: the store must hear of them."""
+        """Make the body in a coding, and return how many bytes more that takes: the store must hear of them."""
         if coding in self._bodies:
             return 0
         made = self._bodies[coding] = _encoded(self.plain, coding)

@@ -2,6 +2,7 @@
 
 import base64
 import time
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import msgspec
@@ -12,6 +13,7 @@ from joserfc.jwk import OctKey, OKPKey
 from testbed.notes import Notes
 from townsquare.kit import keys
 from townsquare.kit.identity import SESSION_COOKIE
+from townsquare.settings import Settings
 
 ADA = UUID("0190c9a2-0000-7000-8000-000000000001")
 
@@ -103,11 +105,21 @@ async def test_another_authorization_is_refused(notes: Notes, header: str) -> No
         ({"Sec-Fetch-Site": "same-site"}, 403),
         ({"Origin": "https://evil.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
     ],
 )
 async def test_a_cookie_does_not_count_from_another_site(notes: Notes, headers: dict[str, str], status: int) -> None:
     sent = {"Cookie": f"{SESSION_COOKIE}={token(notes)}", **headers}
     assert (await notes.client.post("/notes", json={"text": "x"}, headers=sent)).status == status
+
+
+def test_an_empty_secret_is_none_for_anybody_could_show_it(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path)
+    keys.ensure_keys(tmp_path)
+    assert keys.internal_secret(settings)
+    (tmp_path / "keys" / keys.INTERNAL).write_text("\n", "utf-8")
+    with pytest.raises(keys.KeyMissingError):
+        keys.internal_secret(settings)
 
 
 async def test_scopes_of_a_token_are_held(notes: Notes) -> None:

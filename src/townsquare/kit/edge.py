@@ -13,9 +13,11 @@ from typing import Any, cast
 from litestar.types import HTTPScope, Message, Receive, Send
 
 from townsquare.kit.asgi import HTTPApp
-from townsquare.kit.calls import Call, send_problem
+from townsquare.kit.calls import Call, call_of, send_problem
+from townsquare.kit.errors import to_problem
 from townsquare.kit.identity import SAFE_METHODS, Verifier, Viewer, token_of
 from townsquare.kit.limits import Limiter, Policies, network_of, refused
+from townsquare.kit.logs import get_logger
 from townsquare.kit.metrics import RequestMetrics
 from townsquare.kit.problems import Problem
 from townsquare.kit.upstream import INTERNAL_HEADER
@@ -54,6 +56,7 @@ class Edge:
         self._bad_tokens = Limiter(policies.bad_tokens)
         self.proxies = frozenset(settings.trusted_proxies)
         self._operator_token = settings.metrics_token
+        self._log = get_logger("edge")
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Let one request in, or answer the problem."""
@@ -62,18 +65,30 @@ class Edge:
         cast("dict[str, Any]", scope)["call"] = call
         call.headers = extra = [(REQUEST_ID_HEADER, call.id.encode()), *SECURITY_HEADERS]
 
+        begun = False
+
         async def sending(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 message["headers"] = [*message["headers"], *extra]
             await send(message)
 
         try:
             await self._admit(scope, headers, call)
-        except Problem as problem:
-            self._metrics.observe(str(scope["method"]), "(edge)", problem.status, 0.0)
-            await send_problem(problem, scope, sending)
-            return
-        await self._app(scope, receive, sending)
+            await self._app(scope, receive, sending)
+        except Exception as error:
+            if begun:
+                raise
+            await self._refuse(error, scope, sending)
+
+    async def _refuse(self, error: Exception, scope: HTTPScope, send: Send) -> None:
+        """Answer what was refused here, and as the last resort what nobody behind has answered."""
+        problem = to_problem(error)
+        if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._log.error("unhandled error", exc_info=error, method=scope["method"], request_id=call_of(scope).id)
+        self._metrics.observe(str(scope["method"]), "(edge)", problem.status, 0.0)
+        await send_problem(problem, scope, send)
 
     def count_read(self, who: int | None, address: str) -> bytes | None:
         """Count a read that is answered before it comes here; returns header lines, or None for one too many."""

@@ -186,5 +186,12 @@ def require_same_site(headers: Mapping[bytes, bytes]) -> None:
             return
         raise Problem("cross_site")
     origin = headers.get(b"origin")
-    if origin is not None and urlsplit(origin.decode("latin-1")).netloc != headers.get(b"host", b"").decode("latin-1"):
+    if origin is not None and _host_of(origin.decode("latin-1")) != headers.get(b"host", b"").decode("latin-1"):
         raise Problem("cross_site")
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # `http://[` is nobody's origin
+        return None

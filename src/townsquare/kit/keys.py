@@ -44,8 +44,12 @@ def public_keys(data: Path) -> KeySet:
 
 
 def internal_secret(settings: Settings) -> str:
-    """Return what services show each other."""
-    return settings.internal_secret or _read(settings.data / "keys" / INTERNAL).strip()
+    """Return what services show each other; raises KeyMissingError."""
+    path = settings.data / "keys" / INTERNAL
+    secret = settings.internal_secret or _read(path).strip()
+    if not secret:  # anybody could show that
+        raise KeyMissingError(f"{path} is empty; delete it, and `townsquare up` makes it anew.")
+    return secret
 
 
 def _read(path: Path) -> str:

@@ -92,7 +92,7 @@ def check_keys(settings: Settings) -> Finding:
     try:
         private, public = keys.signing_key(settings.data), keys.public_keys(settings.data)
         matches = private.thumbprint() in {key.thumbprint() for key in public.keys}
-        secret = keys.internal_secret(settings)
+        keys.internal_secret(settings)
     except (keys.KeyMissingError, OSError) as error:
         return failed(
             "keys",
@@ -103,7 +103,7 @@ def check_keys(settings: Settings) -> Finding:
         return failed(
             "keys", f"a key in {folder} is damaged", "Restore it from a backup, or move the folder away: all sign in anew."
         )
-    if not matches or not secret:
+    if not matches:
         return failed(
             "keys", f"the keys in {folder} do not belong together", "Restore the folder from a backup, or move it away."
         )

@@ -46,6 +46,7 @@ async def test_the_type_of_a_problem_that_was_met_can_be_followed(town: Town) ->
         "/api/shop/products",
         "/api/nobody/here",
         "/api/users/nothing",
+        "/api/users/profile/@nobody_of_this_name",
         "/API/users/search",
         "//",
         "/developers/",
@@ -59,6 +60,7 @@ async def test_a_path_that_is_not_there_is_a_problem(town: Town, path: str) -> N
     answer = await town.gateway.get(path)
     assert (answer.status, answer.code) == (404, "not_found"), answer.body
     assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["Cache-Control"] == "no-store", "no cache on the way may keep it"
     assert answer.json["request_id"] == answer.headers["X-Request-Id"]
 
 

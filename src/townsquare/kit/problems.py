@@ -125,7 +125,11 @@ class Problem(Exception):
     def encoded(self, instance: str, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
         """Return the answer's headers and body, ready to send."""
         body = self.body(instance, request_id)
-        headers = [(b"content-type", MEDIA_TYPE), (b"content-length", str(len(body)).encode())]
+        headers = [
+            (b"content-type", MEDIA_TYPE),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),  # any cache on the way may else keep a 404 for as long as it likes
+        ]
         headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
         return headers, body
 

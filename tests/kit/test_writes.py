@@ -28,6 +28,18 @@ async def test_a_write_is_committed_with_its_event(notes: Notes) -> None:
     assert row["times"] == 1
 
 
+async def test_made_up_tokens_make_nobody_wait_more_than_once(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[tuple[str, int]] = []
+
+    async def note(_: object, source: str, xid: int) -> None:
+        waits.append((source, xid))
+
+    monkeypatch.setattr("townsquare.kit.context.wait_until_seen", note)
+    tokens = "messages.7 messages.9, messages.8 elsewhere.1 messages.x"
+    assert (await notes.client.get("/notes", headers={"Consistency-Token": tokens})).status == 200
+    assert waits == [("messages", 9)]
+
+
 @pytest.mark.parametrize(("text", "status"), [("refuse", 409), ("crash", 500)])
 async def test_an_error_answer_leaves_nothing_behind(notes: Notes, text: str, status: int) -> None:
     answer = await notes.client.post("/notes", json={"text": text})

@@ -6,7 +6,8 @@ from contextlib import suppress
 
 import pytest
 
-from townsquare.kit.database import Connection, Database, DatabaseUnavailable
+from townsquare.kit.database import Connection, Database, DatabaseUnavailable, OutcomeUnknown
+from townsquare.kit.errors import to_problem
 from townsquare.kit.outbox import Outbox
 from townsquare.kit.postgres import EmbeddedPostgres
 from townsquare.kit.writes import Write
@@ -122,3 +123,17 @@ async def test_a_deadlock_is_unavailability_and_keeps_the_connections(wide: Data
     assert sorted(await asyncio.gather(touch(1, 2), touch(2, 1))) == [False, True]
     assert wide.idle == 2
     assert await wide.fetchval("SELECT sum(times) FROM pairs") == 2
+
+
+async def test_of_a_commit_that_was_cut_off_nobody_says_that_nothing_was_changed(wide: Database) -> None:
+    write = write_on(wide)
+    pid = await write.fetchval("SELECT pg_backend_pid()")
+    await write.execute("UPDATE pairs SET times = times + 1 WHERE id = 1")
+    await wide.execute("SELECT pg_terminate_backend($1, 5000)", pid)
+    with pytest.raises(OutcomeUnknown) as cut:
+        await write.commit()
+    await write.rollback()
+    problem = to_problem(cut.value)
+    assert (problem.status, problem.headers["Retry-After"]) == (503, "1")
+    assert "not known" in problem.detail
+    assert "nothing was changed" in to_problem(DatabaseUnavailable()).detail

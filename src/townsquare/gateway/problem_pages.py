@@ -27,8 +27,13 @@ ADVICE: Final[dict[Code, str]] = {
     "key_reused": "An `Idempotency-Key` belongs to one request. Use a new key for another one.",
     "rate_limited": "Wait for the seconds in `Retry-After`. `RateLimit` says in every answer how many requests are left.",
     "internal": "It is our fault. Tell whoever runs this platform the `request_id`: it leads to what was logged.",
-    "upstream_unavailable": "A part of the platform is away. Nothing was changed; repeat the request after `Retry-After`.",
-    "unavailable": "The database does not answer in time. Nothing was changed; repeat the request after `Retry-After`.",
+    "upstream_unavailable": (
+        "A part of the platform is away. Repeat the request after `Retry-After`, and a change with its `Idempotency-Key`."
+    ),
+    "unavailable": (
+        "The database does not answer in time; `detail` says whether anything was changed. "
+        "Repeat the request after `Retry-After`, and a change with its `Idempotency-Key`."
+    ),
     "upstream_timeout": (
         "The answer took too long. Whether a change was made is not known: repeat it with the same `Idempotency-Key`."
     ),

@@ -45,6 +45,10 @@ class DatabaseUnavailable(Exception):
     """The database did not answer in time, or cannot be reached; try again a little later."""
 
 
+class OutcomeUnknown(DatabaseUnavailable):
+    """The database was lost while a commit was under way: it may have been made or not."""
+
+
 class Database:
     """Connections to one service's database.
 

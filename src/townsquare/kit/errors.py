@@ -13,7 +13,7 @@ from litestar.exceptions import (
     ValidationException,
 )
 
-from townsquare.kit.database import DatabaseUnavailable
+from townsquare.kit.database import DatabaseUnavailable, OutcomeUnknown
 from townsquare.kit.methods import allow
 from townsquare.kit.problems import Code, FieldError, Problem, invalid, not_found, unavailable
 
@@ -29,6 +29,8 @@ def to_problem(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
+        case OutcomeUnknown():
+            return unavailable("The database was lost in the middle; whether anything was changed is not known.")
         case DatabaseUnavailable():
             return unavailable("The database does not answer right now; nothing was changed.")
         case ValidationException():

@@ -15,7 +15,7 @@ import asyncpg
 import msgspec
 from asyncpg.transaction import Transaction
 
-from townsquare.kit.database import Connection, Database
+from townsquare.kit.database import Connection, Database, DatabaseUnavailable, OutcomeUnknown
 from townsquare.kit.jobs import enqueue
 from townsquare.kit.outbox import NewEvent, Outbox, insert_events
 
@@ -89,11 +89,17 @@ class Write:
         return self._connection
 
     async def commit(self) -> None:
-        """Make everything so far true. A handler calls it itself only where an error answer must leave a trace."""
+        """Make everything so far true; raises OutcomeUnknown where the database does not say whether it has.
+
+        A handler calls it itself only where an error answer must leave a trace.
+        """
         xid = await self._insert_events()
         if self._connection is not None and self._transaction is not None:
-            with self._watch(self._connection):
-                await self._transaction.commit()
+            try:
+                with self._watch(self._connection):
+                    await self._transaction.commit()
+            except DatabaseUnavailable as error:
+                raise OutcomeUnknown(*error.args) from error
         self._release()
         if self._enqueued:
             self._outbox.wake_jobs()

@@ -15,12 +15,15 @@ from aiohttp import web
 from testbed.raw import connected, raw_request, request_of
 from testbed.town import Client
 from townsquare import hosting
+from townsquare.gateway.counting import Counted
 from townsquare.gateway.gateway import Gateway, RemoteService
 from townsquare.gateway.pages import GatewayPages
 from townsquare.kit import keys
 from townsquare.kit.edge import Edge
 from townsquare.kit.identity import Verifier
 from townsquare.kit.metrics import Metrics
+from townsquare.kit.requests import CLIENT_GONE
+from townsquare.kit.upstream import RemoteUpstream
 from townsquare.settings import Settings
 from townsquare.topology import Service
 
@@ -69,14 +72,16 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def gateway_before(base: str, data: Path) -> AsyncIterator[Client]:
-    """Run a gateway that has one service, there."""
+async def gateway_before(base: str, data: Path, metrics: Metrics | None = None) -> AsyncIterator[Client]:
+    """Run a gateway that has one service, there; what it passes on is counted in `metrics`."""
     settings = msgspec.structs.replace(Settings(), data=data, rate_limits=False)
     keys.ensure_keys(data)
-    secret, metrics, stop = keys.internal_secret(settings), Metrics(), asyncio.Event()
+    secret, metrics, stop = keys.internal_secret(settings), metrics or Metrics(), asyncio.Event()
     async with aiohttp.ClientSession(auto_decompress=False) as upstream, aiohttp.ClientSession() as session:
         remote = RemoteService(Service("users", 0, "Echo", timeout=PATIENCE), base, upstream, secret)
-        inner = Gateway({"users": remote}, GatewayPages({}, metrics))
+        passing = Counted(remote, "/api/users", metrics.add_service("gateway"))
+        pages = GatewayPages({"users": RemoteUpstream(upstream, base, secret, PATIENCE)}, metrics)
+        inner = Gateway({"users": passing}, pages)
         edge = Edge(inner, settings, Verifier(keys.public_keys(data)), secret, metrics.add_service("gateway"))
         with hosting.listen("127.0.0.1", 0) as listener:
             task = asyncio.create_task(hosting.serve(edge, listener, stop))
@@ -193,3 +198,37 @@ async def test_an_answer_that_breaks_off_does_not_look_whole(gateway: Client) ->
     with pytest.raises(aiohttp.ClientPayloadError):
         await gateway.get("/api/users/halfway")
     assert (await gateway.get("/api/users/x")).status == 200
+
+
+async def test_a_client_that_leaves_in_the_middle_is_no_failure_of_the_service(tmp_path: Path) -> None:
+    app, metrics = web.Application(), Metrics()
+    app.router.add_route("*", "/{rest:.*}", echo)
+    counts = metrics.add_service("gateway").counts
+    async with serving(app) as base, gateway_before(base, tmp_path, metrics) as gateway:
+        async with connected(gateway.base) as connection:
+            await connection.send(request_of("POST", "/api/users/x", [("Content-Length", "10")]), b"half")
+        async with asyncio.timeout(10):
+            while not counts:
+                await asyncio.sleep(0.01)
+    assert list(counts) == [("POST", "/api/users", CLIENT_GONE)]
+
+
+@pytest.mark.parametrize("said", [b"", b"\xff", b"[]", b"{}", b'{"status": 500}', b'{"status": "ready", "checks": 1}'])
+async def test_what_does_not_answer_as_a_service_does_is_not_ready(tmp_path: Path, said: bytes) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=said)
+
+    app = web.Application()
+    app.router.add_get("/health/ready", answer)
+    async with serving(app) as base, gateway_before(base, tmp_path) as gateway:
+        ready = await gateway.get("/health/ready")
+    assert (ready.status, ready.json["status"]) == (503, "unready")
+    assert ready.json["checks"]["users"] == {"status": "unready"}
+
+
+async def test_what_nobody_has_foreseen_is_a_problem_too_and_says_nothing(gateway: Client) -> None:
+    answer = await gateway.get("/openapi.json")  # an echo is no document
+    assert (answer.status, answer.code) == (500, "internal")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json["request_id"] == answer.headers["X-Request-Id"]
+    assert b"components" not in answer.body

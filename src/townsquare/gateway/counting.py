@@ -2,11 +2,13 @@
 
 import time
 from http import HTTPStatus
+from typing import Any
 
 from litestar.types import HTTPScope, Message, Receive, Send
 
 from townsquare.gateway.gateway import Destination
 from townsquare.kit.metrics import RequestMetrics
+from townsquare.kit.requests import CLIENT_GONE
 
 
 class Counted:
@@ -18,9 +20,17 @@ class Counted:
         self._metrics = metrics
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        """Pass one request on; one that broke off before an answer counts as a failure."""
+        """Pass one request on; one that broke off before an answer counts as a failure, unless its client had left."""
         started = time.perf_counter()
         status = HTTPStatus.BAD_GATEWAY.value
+
+        gone = False
+
+        async def heard() -> Any:
+            nonlocal gone
+            message = await receive()
+            gone = message["type"] == "http.disconnect"
+            return message
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -30,7 +40,8 @@ class Counted:
 
         self._metrics.in_flight += 1
         try:
-            await self._destination(scope, receive, watched)
+            await self._destination(scope, heard, watched)
         finally:
             self._metrics.in_flight -= 1
-            self._metrics.observe(str(scope["method"]), self._prefix, status, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._metrics.observe(str(scope["method"]), self._prefix, CLIENT_GONE if gone else status, seconds)

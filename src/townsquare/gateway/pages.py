@@ -1,8 +1,7 @@
 """The gateway's own paths: the platform's health, metrics and API document."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 from litestar.types import HTTPScope, Receive, Send
@@ -14,6 +13,7 @@ from townsquare.gateway.html import CONTENT_SECURITY_POLICY
 from townsquare.gateway.problem_pages import problem_page, problems_page
 from townsquare.kit import health
 from townsquare.kit.calls import call_of, send_problem
+from townsquare.kit.health import CheckResult, Readiness
 from townsquare.kit.metrics import Metrics
 from townsquare.kit.openapi import merge
 from townsquare.kit.problems import Problem, not_found
@@ -88,19 +88,19 @@ class GatewayPages:
         """Ask all services side by side; the worst answer is the platform's."""
         names = list(self._upstreams)
         answers = await asyncio.gather(*(self._ready_of(name) for name in names))
-        status = 200 if all(answer["status"] != "unready" for answer in answers) else 503
-        worst = next((word for word in ("unready", "degraded") if any(a["status"] == word for a in answers)), "ready")
-        body: dict[str, object] = {"status": worst, "checks": _checks(names, answers)}
-        if not call_of(scope).operator:
-            del body["checks"]
-        return status, _JSON, msgspec.json.encode(body)
+        worst = next((word for word in ("unready", "degraded") if any(a.status == word for a in answers)), "ready")
+        body: dict[str, object] = {"status": worst}
+        if call_of(scope).operator:
+            body["checks"] = _checks(names, answers)
+        return 503 if worst == "unready" else 200, _JSON, msgspec.json.encode(body)
 
-    async def _ready_of(self, name: str) -> dict[str, Any]:
+    async def _ready_of(self, name: str) -> Readiness:
+        """Ask one service; whatever answers otherwise than a service does is none that could take requests."""
         try:
             reply = await self._upstreams[name].call("GET", "/health/ready", timeout=_READY_SECONDS)
-            return cast("dict[str, Any]", msgspec.json.decode(reply.body))
-        except (Problem, TimeoutError, msgspec.DecodeError):
-            return {"status": "unready", "checks": {}}
+            return msgspec.json.decode(reply.body, type=Readiness)
+        except (Problem, msgspec.DecodeError, UnicodeDecodeError):
+            return Readiness("unready")
 
     async def _show_metrics(self, scope: HTTPScope) -> tuple[int, bytes, bytes]:
         if not call_of(scope).operator:
@@ -141,13 +141,12 @@ def _whole(reply: Reply) -> bytes:
     return reply.body
 
 
-def _checks(names: list[str], answers: list[dict[str, Any]]) -> dict[str, Any]:
+def _checks(names: Sequence[str], answers: Sequence[Readiness]) -> dict[str, object]:
     """The database is asked by every service: the worst answer stands under `database`, each one under its service."""
-    checks: dict[str, Any] = {}
-    for name, answer in zip(names, answers, strict=True):
-        for check, result in answer.get("checks", {}).items():
+    checks: dict[str, CheckResult] = {}
+    for answer in answers:
+        for check, result in answer.checks.items():
             known = checks.get(check)
-            if known is None or (known["status"] == "ok" and result["status"] != "ok"):
+            if known is None or (known.status == "ok" and result.status != "ok"):
                 checks[check] = result
-        checks[name] = {"status": answer["status"]}
-    return checks
+    return {**checks, **{name: {"status": answer.status} for name, answer in zip(names, answers, strict=True)}}

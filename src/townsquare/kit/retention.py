@@ -15,7 +15,8 @@ class Nothing(Struct, frozen=True):
 
 async def forget_answers(context: JobContext, _: Nothing) -> None:
     """Delete idempotent answers that are older than their 24 hours."""
-    await context.db.execute(FORGET)
+    async with context.db.connection(deadline=300) as connection:
+        await connection.execute(FORGET)
 
 
 async def compact_outbox(context: JobContext, _: Nothing) -> None:

@@ -404,3 +404,13 @@ async def test_closing_ends_the_fills_that_are_under_way(world: World):
     await world.until(lambda: world.origin.waits)
     await world.cache.close()
     assert isinstance((await asyncio.gather(asked, return_exceptions=True))[0], asyncio.CancelledError)
+
+
+async def test_who_waits_for_a_fill_that_closing_ends_begins_no_other(world: World):
+    world.origin.slow = True
+    asked = [world.begin_to_ask() for _ in range(3)]
+    await world.until(lambda: world.origin.waits)
+    await world.cache.close()
+    ended = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(error) for error in ended] == [asyncio.CancelledError] * 3
+    assert world.origin.fills == 1

@@ -29,6 +29,7 @@ class Flights:
 
     def __init__(self) -> None:
         self._flights: dict[str, Flight] = {}
+        self._closed = False
 
     def of(self, key: str) -> Flight | None:
         """Return the fill of `key` that is under way."""
@@ -39,10 +40,13 @@ class Flights:
         flight = asyncio.create_task(fill, name="cache fill")
         self._flights[key] = flight
         flight.add_done_callback(lambda done: self._landing(key, done))
+        if self._closed:  # who waited for one that was ended takes off anew
+            flight.cancel()
         return flight
 
     async def close(self) -> None:
-        """End them all."""
+        """End them all, and whatever takes off from now on."""
+        self._closed = True
         flights = list(self._flights.values())
         for flight in flights:
             flight.cancel()

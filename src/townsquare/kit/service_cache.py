@@ -1,5 +1,6 @@
 """One service's cache in one process: the cache itself, what tells it of changes, and the second level if there is one."""
 
+import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 from townsquare import __version__
 from townsquare.cache.cache import Cache, Change
 from townsquare.cache.http.codec import ResponseCodec
+from townsquare.cache.tracing import Tracer
 from townsquare.kit.beside import beside
 from townsquare.kit.caching import CacheLayer
 from townsquare.kit.context import Context
@@ -25,7 +27,7 @@ class ServiceCache:
     def __init__(self, watched: Iterable[str], context: Context) -> None:
         url, megabytes = context.settings.redis_url, context.settings.cache_mb
         self.second = None if url is None else self._second_at(url)
-        self.cache = context.cache = Cache(megabytes * MEGABYTE, watched=watched, second=self.second)
+        self.cache = context.cache = Cache(megabytes * MEGABYTE, watched=watched, second=self.second, tracer=_tracer())
         self.follower = Follower(self.cache, context.database, context.outbox, self._identified)
         self.layer: CacheLayer | None = None
         self._context = context
@@ -40,6 +42,7 @@ class ServiceCache:
             await stack.enter_async_context(beside(self.follower.run()))
             if self.second is not None:
                 stack.push_async_callback(self.second.close)
+            stack.push_async_callback(self.cache.close)  # first of all: fills need the others, and the database after this
             yield
 
     def _second_at(self, url: str) -> "RedisLevel":
@@ -56,3 +59,15 @@ class ServiceCache:
     def _identified(self, identity: str) -> None:
         if self.second is not None:
             self.second.rename(f"townsquare:{__version__}:{self._context.name}:{identity}")
+
+
+def _tracer() -> Tracer | None:
+    """Return OpenTelemetry's tracer, if somebody has set it up in this process (`docs/cache/observing.md`)."""
+    if "opentelemetry" not in sys.modules:  # who has set it up has imported it; nobody else pays for that
+        return None
+    from opentelemetry import trace
+
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
+        return None  # its spans would cost their microseconds all the same
+    return provider.get_tracer("townsquare.cache", __version__)

@@ -1,5 +1,6 @@
 """The fixtures that every test may use: a PostgreSQL for each test process, and the platform running on it."""
 
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,16 @@ from testbed.postgres import start_test_postgres
 from testbed.town import Town, running_town
 from townsquare.kit.postgres import EmbeddedPostgres
 from townsquare.topology import SERVICES
+
+
+def pytest_configure() -> None:
+    """Let the programs that tests start take the signals that tests send.
+
+    What runs behind `nohup` or `&` ignores some and hands that on; a handler, even one that does nothing, is not handed on.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
+import psutil
 import pytest
 
+from testbed.platforms import gone
 from testbed.postgres_users import (
     another_townsquare,
     ask,
@@ -178,10 +180,10 @@ async def test_a_frozen_server_is_stopped_all_the_same(data: Path) -> None:
 async def test_stopping_after_the_folder_was_deleted_ends_the_server(data: Path) -> None:
     server = townsquare_on(data / "town")
     await server.start()
-    pid = pid_of(server)
+    process = psutil.Process(pid_of(server))
     shutil.rmtree(data / "town")
     await server.stop()
-    assert not Path(f"/proc/{pid}").exists()
+    assert await gone([process]) == []
 
 
 async def test_nothing_is_started_after_stop(data: Path) -> None:

@@ -3,8 +3,11 @@
 A file is complete and on the disk before it is noted as kept, so a run that is cut off anywhere leaves nothing half done.
 """
 
+import asyncio
+import fcntl
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -15,6 +18,7 @@ from townsquare.services.content.imported_media import files_kept
 
 BATCH = 100
 CHUNK = 1 << 20
+PAUSE_SECONDS = 0.1
 
 
 async def keep_files(content: Context, files: Iterable[ArchivedFile], wanted: Mapping[str, Sequence[UUID]]) -> int:
@@ -25,12 +29,13 @@ async def keep_files(content: Context, files: Iterable[ArchivedFile], wanted: Ma
     folder = _folder(content)
     folder.mkdir(parents=True, exist_ok=True)
     kept, waiting = 0, list[UUID]()
-    for file in files:
-        _keep(file, folder, wanted[file.path])
-        waiting += wanted[file.path]
-        if len(waiting) >= BATCH:
-            kept += await _note(content, waiting)
-    return kept + await _note(content, waiting)
+    async with _alone_in(folder):
+        for file in files:
+            _keep(file, folder, wanted[file.path])
+            waiting += wanted[file.path]
+            if len(waiting) >= BATCH:
+                kept += await _note(content, waiting)
+        return kept + await _note(content, waiting)
 
 
 def forget_files(content: Context, media: Iterable[UUID]) -> None:
@@ -41,6 +46,26 @@ def forget_files(content: Context, media: Iterable[UUID]) -> None:
 
 def _folder(content: Context) -> Path:
     return content.settings.data / "imports"
+
+
+@asynccontextmanager
+async def _alone_in(folder: Path) -> AsyncIterator[None]:
+    """Wait until no other import writes into the folder: of the same archive it would write the same files."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        while not _locked(handle):
+            await asyncio.sleep(PAUSE_SECONDS)  # a wait inside flock could not be interrupted
+        yield
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _keep(file: ArchivedFile, folder: Path, media: Sequence[UUID]) -> None:

@@ -176,7 +176,9 @@ class Host:
         return Counted(remote, SERVICES[name].prefix, self.metrics.add_service(GATEWAY))
 
     def _with_front(self, edge: Edge) -> Edge:
-        """Have what this process's caches hold answered before the edge is reached."""
+        """Have what this process's caches hold answered before the edge is reached, unless each request is to be logged."""
+        if self._settings.log_requests == "all":
+            return edge
         limit = edge.count_read if self._settings.rate_limits else None
         self.front = Front(headers=SECURITY_HEADERS, limit=limit, proxies=edge.proxies, named=edge.named_client)
         for service in self.services.values():
@@ -217,17 +219,25 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
         listener.listen(_BACKLOG)
-    except OSError as error:
+    except (OSError, OverflowError, UnicodeError) as error:  # the latter two: a port or a name that there cannot be
         listener.close()
-        said = error.strerror or str(error)
+        said = getattr(error, "strerror", None) or str(error)
         raise PortTakenError(f"cannot listen on {host}:{port} ({said}); choose another with --port") from None
     return listener
 
 
 def address_of(settings: Settings, listener: socket.socket | None = None) -> str:
     """Return where the gateway is reached, or whatever else listens on the socket."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{settings.port if listener is None else listener.getsockname()[1]}"
+    return _http(settings.host, settings.port if listener is None else listener.getsockname()[1])
+
+
+def local_address(host: str, port: int) -> str:
+    """Return where this machine itself reaches what listens on a port: no request goes to an address that means all."""
+    return _http({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104  (nothing is bound)
+
+
+def _http(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class _Server(uvicorn.Server):
@@ -279,9 +289,9 @@ def stop_on_signals() -> asyncio.Event:
     return stop
 
 
-async def wait_until_ready(address: str, stop: asyncio.Event) -> None:
-    """Return when the platform at `address` says that it is ready, or when `stop` is set."""
-    url = address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:") + "/health/ready"
+async def wait_until_ready(settings: Settings, stop: asyncio.Event) -> None:
+    """Return when the platform says that it is ready, or when `stop` is set."""
+    url = local_address(settings.host, settings.port) + "/health/ready"
     timeout = aiohttp.ClientTimeout(total=5)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         while not stop.is_set():

@@ -1,6 +1,7 @@
 """`townsquare cache` beside a running platform: what it shows agrees with what requests were told; a purge reaches it."""
 
 import asyncio
+import re
 from urllib.parse import urlsplit
 
 from testbed.command_line import CommandLine
@@ -82,6 +83,28 @@ async def test_stats_count_what_requests_were_told(square: Town, cli: CommandLin
     assert after["miss"] - before["miss"] == sum("miss" in status for status in told)
     shown = await cli.beside("cache", "stats", "--port", port_of(square))
     assert "USER_PROFILE" in shown.out
+
+
+async def test_nobody_of_that_name_is_said(square: Town, cli: CommandLine) -> None:
+    for handle in ("nobody_of_this_name", "ada/../ada", "a?x"):
+        done = await cli.beside("cache", "explain", "/api/users/skills", "--as", handle, "--port", port_of(square))
+        assert (done.status, done.err) == (1, f"townsquare: there is nobody called @{handle} here\n")
+
+
+async def test_a_port_on_which_something_else_answers_is_a_sentence(square: Town, cli: CommandLine) -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        done = await cli.beside("cache", "stats", "--port", str(server.sockets[0].getsockname()[1]))
+    assert (done.status, done.out) == (1, "")
+    assert re.fullmatch(r"townsquare: what answers at http://127.0.0.1:\d+ is no townsquare \(\w+\)\n", done.err)
+
+
+async def test_an_address_of_six_colons_can_be_asked(square: Town, cli: CommandLine) -> None:
+    done = await cli.beside("cache", "stats", "--port", "1", variables={"TOWNSQUARE_HOST": "::"})
+    assert (done.status, done.err.startswith("townsquare: no platform answers at http://[::1]:1;")) == (1, True), done
 
 
 async def test_no_platform_and_no_such_path_are_a_sentence_and_exit_code_1(square: Town, cli: CommandLine) -> None:

@@ -84,6 +84,11 @@ def test_a_mistyped_command_is_told_what_may_have_been_meant(bare: CommandLine, 
         ["jobs", "discard", "users"],
         ["export", "a\tb"],
         ["export", "\udcff"],
+        ["cache", "purge", "\udcff"],
+        ["cache", "explain", "/\udcff"],
+        ["cache", "explain", "/api/users/skills", "--as", "\udcff"],
+        ["import", "mastodon", ".", "--as", "\udcff"],
+        ["import", "undo", "mastodon", "--as", "\udcff"],
         ["mail", "show", "a", "b"],
     ],
 )
@@ -108,6 +113,14 @@ def test_a_wrong_setting_is_one_sentence(bare: CommandLine) -> None:
         1,
         "",
         "townsquare: setting 'pool_size' (from environment): Expected `int`, got `str`\n",
+    )
+
+
+def test_services_ports_that_there_cannot_be_are_one_sentence(bare: CommandLine) -> None:
+    ran = bare("up", "--split", "--port", "65535")
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err == (
+        "townsquare: cannot listen on 127.0.0.1:65536 (bind(): port must be 0-65535.); choose another with --port\n"
     )
 
 

@@ -2,12 +2,13 @@
 
 from uuid import UUID
 
-import click
 import msgspec
 from msgspec import Struct
 
+from townsquare.commands.shared import CommandError
 from townsquare.hosting import Host
 from townsquare.kit.identity import Viewer
+from townsquare.kit.user_ids import read_user_id
 
 
 class _Profile(Struct):
@@ -18,9 +19,12 @@ class _Profile(Struct):
 
 async def acting_as(host: Host, handle: str) -> tuple[Viewer, str]:
     """Return the person and an access token; ends the command with a sentence when there is no such person."""
-    reply = await host.upstreams["users"].call("GET", f"/profile/@{handle}")
+    known = read_user_id(f"@{handle}")
+    reply = None if known is None else await host.upstreams["users"].call("GET", f"/profile/@{known}")
+    if reply is None or reply.status == 404:
+        raise CommandError(f"there is nobody called @{handle} here; register first")
     if reply.status != 200:
-        raise click.ClickException(f"there is nobody called @{handle} here; register first")
+        raise CommandError(f"who @{handle} is cannot be asked right now: the answer was {reply.status}")
     profile = msgspec.json.decode(reply.body, type=_Profile)
     token = host.services["users"].context.signer.sign(profile.id, profile.handle, profile.display_name, None)
     context = host.services["users"].context

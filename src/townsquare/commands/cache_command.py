@@ -17,6 +17,7 @@ from townsquare.catalogue import BUILT
 from townsquare.commands.database import database_of, existing_server
 from townsquare.commands.shared import (
     CommandError,
+    Words,
     data_option,
     json_option,
     print_facts,
@@ -30,6 +31,7 @@ from townsquare.kit.cache_metrics import RESULTS
 from townsquare.kit.cache_operations import Explanation
 from townsquare.kit.outbox import CHANNEL, NewEvent, insert_events
 from townsquare.kit.upstream import INTERNAL_HEADER
+from townsquare.kit.user_ids import read_user_id
 from townsquare.settings import Settings
 from townsquare.topology import SERVICES
 
@@ -96,8 +98,8 @@ def stats(port: int | None, data: Path | None, as_json: bool) -> None:
 
 
 @command.command("explain")
-@click.argument("path")
-@click.option("--as", "handle", help="Who asks: a handle; nobody when left out.")
+@click.argument("path", type=Words())
+@click.option("--as", "handle", type=Words(), help="Who asks: a handle; nobody when left out.")
 @_port_option
 @data_option
 @json_option
@@ -114,7 +116,7 @@ def explain(path: str, handle: str | None, port: int | None, data: Path | None, 
 
 
 @command.command("purge")
-@click.argument("tag")
+@click.argument("tag", type=Words())
 @data_option
 @json_option
 def purge(tag: str, data: Path | None, as_json: bool) -> None:
@@ -134,8 +136,10 @@ def clear(data: Path | None, as_json: bool) -> None:
 
 
 async def _stats(settings: Settings) -> Stats:
-    text = (await _ask_gateway(settings, "/metrics")).decode()
-    families = text_string_to_metric_families(text)
+    body = await _ask_gateway(settings, "/metrics")
+    if body is None:
+        raise CommandError(f"what answers at {hosting.local_address(settings.host, settings.port)} is no townsquare")
+    families = text_string_to_metric_families(body.decode())
     samples = [sample for family in families for sample in family.samples if sample.name.startswith("cache_")]
     services = [sample.labels["service"] for sample in samples if sample.name == "cache_entries"]
     return Stats([_service_stats(name, samples) for name in services], _strategy_stats(samples))
@@ -183,6 +187,8 @@ async def _explain(settings: Settings, path: str, handle: str | None) -> Explana
     viewer = None if handle is None else await _id_of(settings, handle.removeprefix("@"))
     query = urlencode({"path": rest, "prefix": prefix} | ({"asking": viewer} if viewer else {}))
     body = await _ask_service(settings, service, f"/cache/explain?{query}")
+    if body is None:
+        raise CommandError("the cache of this platform is switched off")
     return msgspec.json.decode(body, type=Explanation)
 
 
@@ -197,11 +203,14 @@ def _service_of(path: str) -> tuple[str, str, str]:
 
 
 async def _id_of(settings: Settings, handle: str) -> str:
-    body = await _ask_service(settings, "users", f"/profile/@{handle}")
+    known = read_user_id(f"@{handle}")
+    body = None if known is None else await _ask_service(settings, "users", f"/profile/@{known}")
+    if body is None:
+        raise CommandError(f"there is nobody called @{handle} here")
     return str(msgspec.json.decode(body)["id"])
 
 
-async def _ask_service(settings: Settings, service: str, target: str) -> bytes:
+async def _ask_service(settings: Settings, service: str, target: str) -> bytes | None:
     """Ask a service on its own port, where it has one, or else inside the process that has them all."""
     try:
         return await _ask(settings, hosting.port_of(service, settings), target)
@@ -209,29 +218,31 @@ async def _ask_service(settings: Settings, service: str, target: str) -> bytes:
         return await _ask_gateway(settings, SERVICES[service].prefix + target)
 
 
-async def _ask_gateway(settings: Settings, target: str) -> bytes:
+async def _ask_gateway(settings: Settings, target: str) -> bytes | None:
     try:
         return await _ask(settings, settings.port, target)
     except aiohttp.ClientConnectorError:
-        raise CommandError(
-            f"no platform answers at {settings.host}:{settings.port}; start it with `townsquare up`, or name its --port"
-        ) from None
+        address = hosting.local_address(settings.host, settings.port)
+        raise CommandError(f"no platform answers at {address}; start it with `townsquare up`, or name its --port") from None
 
 
-async def _ask(settings: Settings, port: int, target: str) -> bytes:
+async def _ask(settings: Settings, port: int, target: str) -> bytes | None:
+    """Return what is answered, or None where there is no such thing; raises ClientConnectorError where nobody listens."""
+    address = hosting.local_address(settings.host, port)
     headers = {INTERNAL_HEADER: keys.internal_secret(settings)}
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
     timeout = aiohttp.ClientTimeout(total=SECONDS)
-    async with (
-        aiohttp.ClientSession(timeout=timeout) as session,
-        session.get(f"http://{host}:{port}{target}", headers=headers) as answer,
-    ):
-        body = await answer.read()
-        if answer.status == 404:
-            raise CommandError("there is no such thing here, or the cache is switched off")
-        if answer.status != 200:
-            raise CommandError(f"the platform answered {answer.status}")
-        return body
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(address + target, headers=headers) as answer,
+        ):
+            if answer.status not in (200, 404):
+                raise CommandError(f"the platform answered {answer.status}")
+            return await answer.read() if answer.status == 200 else None
+    except aiohttp.ClientConnectorError:
+        raise
+    except aiohttp.ClientError as error:
+        raise CommandError(f"what answers at {address} is no townsquare ({type(error).__name__})") from error
 
 
 def _print_explanation(found: Explanation) -> None:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from townsquare import hosting
 from townsquare.commands.acting import acting_as
-from townsquare.commands.shared import CommandError, data_option, json_option, print_json, run, task_settings
+from townsquare.commands.shared import CommandError, Words, data_option, json_option, print_json, run, task_settings
 from townsquare.importing.mastodon import SOURCE, ImportReport, forget_import, import_archive
 from townsquare.importing.mastodon_archive import ArchiveError
 from townsquare.importing.profile import fill_profile
@@ -46,7 +46,7 @@ def command() -> None:
 
 @command.command("mastodon")
 @click.argument("archive", type=click.Path(path_type=Path, exists=True))
-@click.option("--as", "handle", required=True, help="Whose posts these become: the handle of a person here.")
+@click.option("--as", "handle", type=Words(), required=True, help="Whose posts these become: the handle of a person here.")
 @data_option
 @json_option
 def mastodon(archive: Path, handle: str, data: Path | None, as_json: bool) -> None:
@@ -68,7 +68,7 @@ def undo() -> None:
 
 
 @undo.command("mastodon")
-@click.option("--as", "handle", required=True, help="Whose imported posts are deleted.")
+@click.option("--as", "handle", type=Words(), required=True, help="Whose imported posts are deleted.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @data_option
 @json_option

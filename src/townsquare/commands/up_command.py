@@ -82,7 +82,7 @@ async def _supervise(
     supervisor = Supervisor([_with_server(program, settings, server) for program in programs])
     async with asyncio.TaskGroup() as group:
         group.create_task(supervisor.run(stop))
-        await hosting.wait_until_ready(hosting.address_of(settings), stop)
+        await hosting.wait_until_ready(settings, stop)
         if not stop.is_set():
             _say_ready(settings, started)
 

@@ -148,8 +148,7 @@ async def _judge_taken(service: str, port: int, settings: Settings, complaint: s
 
 async def _who_answers(host: str, port: int) -> str | None:
     """Return the service that says it lives there."""
-    address = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
-    url = f"http://{f'[{address}]' if ':' in address else address}:{port}/health"
+    url = f"{hosting.local_address(host, port)}/health"
     timeout = aiohttp.ClientTimeout(total=ASK_SECONDS)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:

@@ -24,6 +24,7 @@ from townsquare.kit.context import Context
 from townsquare.kit.errors import to_problem
 from townsquare.kit.identity import Viewer
 from townsquare.kit.problems import unavailable
+from townsquare.kit.request_log import RequestLog
 
 STANDING: Final = Strategy("STANDING", lifetime=600, grace=0, shared=False)
 """Whether anything singles a viewer out: not one of the 22, because it is never an answer."""
@@ -81,6 +82,7 @@ class CacheLayer:
         self._cache = cache
         self._context = context
         self._metrics = context.request_metrics
+        self._log = RequestLog(context)
         self._standing = standing
         self.front: Front | None = None
         """Where requests that were answered from here are learned; set by who puts a front before everything."""
@@ -100,7 +102,7 @@ class CacheLayer:
             status = await self._answer(asking, send)
         finally:
             self._metrics.in_flight -= 1
-            self._metrics.observe(scope["method"], route.template, status, time.perf_counter() - started)
+            self._log.ended(scope["method"], route.template, status, time.perf_counter() - started, call.id)
 
     async def _answer(self, asking: Asking, send: Send) -> int:
         try:
@@ -108,7 +110,7 @@ class CacheLayer:
         except FillFailed as failure:
             outcome, public, rests_on = Outcome(failure.value, "miss", None), False, ()
         except Exception as error:
-            outcome, public, rests_on = Outcome(_problem(asking, error), "miss", None), False, ()
+            outcome, public, rests_on = Outcome(self._refusal(asking, error), "miss", None), False, ()
         if isinstance(outcome.value, StoredResponse):
             self._teach(asking, outcome, rests_on)
             return await self._send_stored(asking, outcome, outcome.value, send, public=public)
@@ -116,6 +118,14 @@ class CacheLayer:
         return await _send(
             asking, send, outcome.value.status, [*outcome.value.headers, _status(outcome)], outcome.value.body
         )
+
+    def _refusal(self, asking: Asking, error: Exception) -> Captured:
+        """Answer what went wrong outside a handler."""
+        problem = unavailable("This takes too long right now.") if isinstance(error, TimeoutError) else to_problem(error)
+        if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._log.unhandled(error, asking.scope["method"], asking.call.id)
+        headers, body = problem.encoded(asking.call.prefix + asking.scope["path"], asking.call.id)
+        return Captured(problem.status, headers, body)
 
     # --- which entry ---------------------------------------------------------------------------------------------
 
@@ -281,13 +291,6 @@ async def _capture(app: HTTPApp, scope: HTTPScope) -> Captured:
 
     await app(scope, receive, keep)
     return Captured(status, headers, bytes(body))
-
-
-def _problem(asking: Asking, error: Exception) -> Captured:
-    """Answer what went wrong outside a handler."""
-    problem = unavailable("This takes too long right now.") if isinstance(error, TimeoutError) else to_problem(error)
-    headers, body = problem.encoded(asking.call.prefix + asking.scope["path"], asking.call.id)
-    return Captured(problem.status, headers, body)
 
 
 async def _send(asking: Asking, send: Send, status: int, headers: Headers, body: bytes) -> int:

@@ -18,15 +18,13 @@ from townsquare.kit.context import Context
 from townsquare.kit.errors import to_problem
 from townsquare.kit.idempotency import Answer, IdempotentCall
 from townsquare.kit.identity import SAFE_METHODS
-from townsquare.kit.logs import get_logger, log_request
 from townsquare.kit.problems import Problem
+from townsquare.kit.request_log import RequestLog
 from townsquare.kit.writes import Write
 
 _JSON = b"application/json"
 _ACCEPTED = frozenset((b"application/json", b"application/merge-patch+json", b"multipart/form-data"))
 _REVALIDATE = (b"cache-control", b"private, no-cache")
-SLOW_SECONDS = 1.0
-LONG_POLLS = frozenset({"/events"})
 CLIENT_GONE = 499
 """What is counted where nobody waited for the answer; never sent."""
 UNMATCHED = "(unmatched)"
@@ -39,8 +37,7 @@ class RequestLayer:
         self._app = app
         self._context = context
         self._metrics = context.request_metrics
-        self._log_all = context.settings.log_requests == "all"
-        self._log = get_logger("request")
+        self._log = RequestLog(context)
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -64,10 +61,7 @@ class RequestLayer:
 
     def _observe(self, scope: HTTPScope, method: str, status: int, seconds: float) -> None:
         route = str(cast("dict[str, object]", scope).get("path_template") or UNMATCHED)
-        self._metrics.observe(method, route, status, seconds)
-        slow = seconds > SLOW_SECONDS and route not in LONG_POLLS
-        if self._log_all or slow or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            log_request(self._log, method, route, status, seconds, call_of(scope).id, self._context.name)
+        self._log.ended(method, route, status, seconds, call_of(scope).id)
 
     async def _read(self, scope: HTTPScope, receive: Receive, answer: "_ReadAnswer") -> None:
         try:
@@ -85,7 +79,7 @@ class RequestLayer:
         call = call_of(scope)
         problem = to_problem(error)
         if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            self._log.error("unhandled error", exc_info=error, method=scope["method"], request_id=call.id)
+            self._log.unhandled(error, str(scope["method"]), call.id)
         answer.problem(problem, call.prefix + str(scope["path"]), call.id)
 
     async def _change(self, scope: HTTPScope, receive: Receive, send: Send, answer: "_Answer") -> None:

@@ -8,7 +8,18 @@ from pathlib import Path
 
 from bench.harness import RESULTS, Report, Row, table
 
-BENCHMARKS = ("startup", "reads", "cache", "gateway", "indexes")
+BENCHMARKS = (
+    "startup",
+    "reads",
+    "cache",
+    "hits",
+    "misses",
+    "replay",
+    "invalidation",
+    "stampede",
+    "gateway",
+    "indexes",
+)
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "benchmarks.md"
 
 

@@ -18,7 +18,6 @@ CPU is what the server's processes used, divided by the requests: it says more t
 import json
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,6 +28,7 @@ from bench import contenders
 from bench.cluster import Cluster, cache_folder, large_community
 from bench.contenders import LOAD_CORE, SERVER_CORE, Contender, fetched, started
 from bench.harness import Report, Row, Spread, need, pinned, ratios, rounds
+from bench.load import metric, settle
 from bench.seed import person_id
 
 PORT = 18_330
@@ -111,18 +111,8 @@ def _platform(cluster: Cluster) -> Iterator[Contender]:
     path = f"{PEOPLE_PATH}@person_{PERSON}"
     with started(command, cluster.environment() | {"TOWNSQUARE_CACHE": "on"}, PORT, path, ready="/health/ready") as platform:
         _lengthen(platform, cluster.token(PERSON))
-        _settle(platform)
+        settle(platform.base)
         yield platform
-
-
-def _settle(platform: Contender) -> None:
-    """Wait until its services have heard of all that the seed has done; until then that takes half a core."""
-    while any(float(line.rsplit(" ", 1)[1]) > 1 for line in _metrics(platform) if line.startswith("outbox_lag_seconds{")):
-        time.sleep(0.5)
-
-
-def _metrics(platform: Contender) -> list[str]:
-    return fetched(f"{platform.base}/metrics").decode().splitlines()
 
 
 def _lengthen(platform: Contender, token: str) -> None:
@@ -207,9 +197,7 @@ def _warm(platform: Contender) -> None:
 
 def _misses(platform: Contender) -> float:
     """Return how many profiles were filled from the database so far, by the platform's own metrics."""
-    labels = ('strategy="USER_PROFILE"', 'result="miss"')
-    counted = (line for line in _metrics(platform) if line.startswith("cache_requests_total{"))
-    return sum(float(line.rsplit(" ", 1)[1]) for line in counted if all(label in line for label in labels))
+    return sum(metric(platform.base, "cache_requests_total", 'strategy="USER_PROFILE"', 'result="miss"'))
 
 
 # --- without HTTP ----------------------------------------------------------------------------------------------------

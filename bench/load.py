@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.harness import need, pinned
+from bench.cluster import Cluster
+from bench.harness import need, pinned, version_of
 from townsquare.kit.postgres_programs import find_programs
 
 SERVER_CORE = 0
@@ -54,6 +55,42 @@ def serving(command: list[str], environment: Mapping[str, str], ready: str, *, c
     finally:
         process.terminate()
         process.wait(30)
+
+
+@contextmanager
+def platform(cluster: Cluster, port: int, **settings: str) -> Iterator[str]:
+    """Run `serve all`, with its cache unless a setting says otherwise; lends its address when it has nothing else to do."""
+    base = f"http://127.0.0.1:{port}"
+    given = {f"TOWNSQUARE_{name.upper()}": value for name, value in settings.items()}
+    environment = {**cluster.environment(), "TOWNSQUARE_CACHE": "on", **given}
+    with serving(townsquare("serve", "all", "--port", str(port)), environment, f"{base}/health/ready"):
+        settle(base)
+        yield base
+
+
+@contextmanager
+def both_platforms(cluster: Cluster, port: int) -> Iterator[tuple[int, int]]:
+    """Run one with its cache and one without beside each other; lends their ports."""
+    with platform(cluster, port), platform(cluster, port + 1, cache="off"):
+        yield port, port + 1
+
+
+def settle(base: str) -> None:
+    """Wait until a platform's services have heard of all that the seed has done; until then that takes half a core."""
+    while any(lag > 1 for lag in metric(base, "outbox_lag_seconds")):
+        time.sleep(0.5)
+
+
+def metric(base: str, name: str, *labels: str) -> list[float]:
+    """Return the values that a platform tells of a metric, of those of its series that have the labels."""
+    lines = answers(f"{base}/metrics").decode().splitlines()
+    told = [line for line in lines if line.startswith(name + "{") and all(label in line for label in labels)]
+    return [float(line.rsplit(" ", 1)[1]) for line in told]
+
+
+def platform_versions(cluster: Cluster) -> dict[str, str]:
+    """Return what a platform runs on."""
+    return {"PostgreSQL": cluster.version, "Python": version_of(sys.executable, "--version").split(" ")[-1]}
 
 
 def wrk(target: Target, *, connections: int, seconds: float, core: int | None = None) -> Outcome:

@@ -1,22 +1,19 @@
 """Who sees which comment and which reaction: against a model of a few lines, in random small worlds."""
 
-import itertools
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from testbed.content import comment, publish, react, relate
+from testbed.content import comment, publish, react
+from testbed.relations import PEACE, ModelPost, Relations, pairs_among, posts_among, strangers
 from testbed.town import Person, Town
 
 PEOPLE = range(4)
-PAIRS = list(itertools.permutations(PEOPLE, 2))
 AUTHOR = 0
 """Who wrote the post."""
-
-Pairs = frozenset[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -28,14 +25,10 @@ class ModelComment:
 
 
 @dataclass(frozen=True)
-class World:
-    """Relations as (who, whom), a post, its comments, oldest first, and who reacted."""
+class World(Relations):
+    """Relations, a post, its comments, oldest first, and who reacted."""
 
-    follow: Pairs
-    block: Pairs
-    mute: Pairs
-    visibility: str
-    mentions: frozenset[int]
+    post: ModelPost
     comments: list[ModelComment]
     reacted: frozenset[int]
 
@@ -44,21 +37,9 @@ class World:
         back = self.comments[number].back
         return number - back if 0 < back <= number else None
 
-    def post_is_readable(self, viewer: int | None) -> bool:
-        """The promise for posts."""
-        if viewer == AUTHOR:
-            return True
-        if (AUTHOR, viewer) in self.block:
-            return False
-        return {
-            "public": True,
-            "followers": (viewer, AUTHOR) in self.follow,
-            "private": viewer in self.mentions,
-        }[self.visibility]
-
     def readable(self, partaker: int, viewer: int | None) -> bool:
         """The promise for what somebody left under the post."""
-        if not self.post_is_readable(viewer):
+        if not self.may_read(viewer, self.post):
             return False
         if viewer == partaker:
             return True
@@ -66,11 +47,11 @@ class World:
 
     def listed(self, partaker: int, viewer: int | None) -> bool:
         """The same for lists."""
-        return self.readable(partaker, viewer) and (viewer, partaker) not in self.block | self.mute
+        return self.readable(partaker, viewer) and not self.unwanted(viewer, partaker)
 
     def comments_for(self, viewer: int | None) -> list[tuple[int, bool]] | None:
         """The numbers of the comments in the list, each with whether it is shown; None when there is no list."""
-        if not self.post_is_readable(viewer):
+        if not self.may_read(viewer, self.post):
             return None
         answered = {self.parent(number) for number in range(len(self.comments))}
         shown = [(number, self.listed(made.author, viewer)) for number, made in enumerate(self.comments)]
@@ -78,35 +59,35 @@ class World:
 
     def reactions_for(self, viewer: int | None) -> set[int] | None:
         """Who is in the list of reactions; None when there is no list."""
-        if not self.post_is_readable(viewer):
+        if not self.may_read(viewer, self.post):
             return None
         return {person for person in self.reacted if self.listed(person, viewer)}
 
 
-pairs = st.frozensets(st.sampled_from(PAIRS))
-people_numbers = st.frozensets(st.sampled_from(PEOPLE))
+pairs = pairs_among(PEOPLE)
 comments = st.builds(ModelComment, author=st.sampled_from(PEOPLE), back=st.integers(0, 3))
 worlds = st.builds(
     World,
     follow=pairs,
     block=pairs,
     mute=pairs,
-    visibility=st.sampled_from(["public", "followers", "private"]),
-    mentions=people_numbers,
-    comments=st.lists(comments, max_size=6),
-    reacted=people_numbers,
+    post=posts_among(PEOPLE, most_mentions=4, authors=range(AUTHOR, AUTHOR + 1)),
+    comments=st.lists(comments, min_size=3, max_size=6),
+    reacted=st.frozensets(st.sampled_from(PEOPLE)),
 )
 
 
 @pytest.fixture
 async def people(town: Town) -> list[Person]:
-    """The people of all the worlds of this test, known to content."""
-    people = [await town.register(f"p{number}") for number in PEOPLE]
-    await town.settle()
-    return people
+    """The people of all the worlds of this test."""
+    return await strangers(town, PEOPLE)
+
+
+NONE = frozenset[Any]()
 
 
 @given(world=worlds)
+@example(world=World(NONE, NONE, NONE, ModelPost(AUTHOR, "private", NONE), comments=[], reacted=NONE))
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 async def test_every_way_to_read_shows_exactly_what_the_viewer_may_see(
     town: Town, people: list[Person], world: World
@@ -132,9 +113,8 @@ async def test_every_way_to_read_shows_exactly_what_the_viewer_may_see(
 
 async def build(town: Town, people: list[Person], world: World) -> tuple[str, dict[str, int]]:
     """Make the world, in peace first and with its relations in the end; returns the post's id and the comments' numbers."""
-    await relate(town, people, {"follow": frozenset(), "block": frozenset(), "mute": frozenset()})
-    text = " ".join(["Hello", *(f"@{people[number].handle}" for number in sorted(world.mentions))])
-    post = await publish(town, people[AUTHOR], text)
+    await PEACE.relate(town, people)
+    post = await publish(town, people[AUTHOR], world.post.text(people))
     made: list[str] = []
     for number, model in enumerate(world.comments):
         parent = world.parent(number)
@@ -142,8 +122,8 @@ async def build(town: Town, people: list[Person], world: World) -> tuple[str, di
         made.append((await comment(town, people[model.author], post["id"], **answers))["id"])
     for number in world.reacted:
         await react(town, people[number], post["id"])
-    await town.content.patch(f"/posts/{post['id']}", as_=people[AUTHOR], json={"visibility": world.visibility})
-    await relate(town, people, {"follow": world.follow, "block": world.block, "mute": world.mute})
+    await town.content.patch(f"/posts/{post['id']}", as_=people[AUTHOR], json={"visibility": world.post.visibility})
+    await world.relate(town, people)
     return post["id"], {comment_id: number for number, comment_id in enumerate(made)}
 
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from testbed.content import ids, publish
+from testbed.relations import ModelPost, Relations, few_pairs_among, pairs_among, posts_among, strangers
 from testbed.town import Answer, Person, Town
 from townsquare.services.content import feed
 
@@ -182,21 +183,9 @@ def scan_with(few: int, window: int) -> str:
 
 
 @dataclass(frozen=True)
-class ModelPost:
-    """Who wrote it, for whom, and whom it mentions."""
+class World(Relations):
+    """Relations, who is hidden, and posts, oldest first."""
 
-    author: int
-    visibility: str
-    mentions: frozenset[int]
-
-
-@dataclass(frozen=True)
-class World:
-    """Relations as (who, whom), who is hidden, and posts, oldest first."""
-
-    follow: frozenset[tuple[int, int]]
-    block: frozenset[tuple[int, int]]
-    mute: frozenset[tuple[int, int]]
     hidden: frozenset[int]
     posts: list[ModelPost]
 
@@ -209,35 +198,25 @@ class World:
             return False
         if post.author == viewer:
             return True
-        to, of = (viewer, post.author), (post.author, viewer)
-        unwanted = to in self.block or of in self.block or to in self.mute
-        return to in self.follow and not unwanted and (post.visibility != "private" or viewer in post.mentions)
+        followed, unwanted = (viewer, post.author) in self.follow, self.unwanted(viewer, post.author)
+        return followed and not unwanted and self.may_read(viewer, post)
 
 
-pairs = st.frozensets(st.sampled_from(list(itertools.permutations(PEOPLE, 2))))
-few_pairs = st.frozensets(st.sampled_from(list(itertools.permutations(PEOPLE, 2))), max_size=3)
-posts = st.builds(
-    ModelPost,
-    author=st.sampled_from(PEOPLE),
-    visibility=st.sampled_from(["public", "followers", "private"]),
-    mentions=st.frozensets(st.sampled_from(PEOPLE), max_size=3),
-)
+pairs, few_pairs = pairs_among(PEOPLE), few_pairs_among(PEOPLE, most=3)
 worlds = st.builds(
     World,
     follow=pairs,
     block=few_pairs,
     mute=few_pairs,
     hidden=st.frozensets(st.sampled_from(PEOPLE), max_size=1),
-    posts=st.lists(posts, max_size=12),
+    posts=st.lists(posts_among(PEOPLE, most_mentions=3), max_size=12),
 )
 
 
 @pytest.fixture
 async def people(town: Town) -> list[Person]:
-    """The people of all the worlds of this test, known to content; strangers to each other."""
-    people = [await town.register(f"p{number}") for number in PEOPLE]
-    await town.settle()
-    return people
+    """The people of all the worlds of this test."""
+    return await strangers(town, PEOPLE)
 
 
 @given(world=worlds, limit=st.integers(1, 5))
@@ -275,8 +254,7 @@ async def relate(town: Town, people: list[Person], world: World) -> None:
 
 
 async def write(town: Town, people: list[Person], post: ModelPost) -> str:
-    text = " ".join(["Hi", *(f"@{people[number].handle}" for number in sorted(post.mentions))])
-    return (await publish(town, people[post.author], text, visibility=post.visibility))["id"]
+    return (await publish(town, people[post.author], post.text(people), visibility=post.visibility))["id"]
 
 
 async def test_who_follows_many_silent_people_finds_what_the_one_who_writes_wrote_long_ago(

@@ -1,58 +1,31 @@
 """Who sees which post: every way to read one, against a model of a few lines, in random small worlds."""
 
-import itertools
 from dataclasses import dataclass
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from testbed.content import publish, relate
+from testbed.content import publish
+from testbed.relations import ModelPost, Relations, pairs_among, posts_among, strangers
 from testbed.town import Person, Town
 
 PEOPLE = range(4)
 NOBODY = None
-PAIRS = list(itertools.permutations(PEOPLE, 2))
-
-Pairs = frozenset[tuple[int, int]]
 
 
 @dataclass(frozen=True)
-class ModelPost:
-    """Who wrote it, for whom, and whom it mentions."""
+class World(Relations):
+    """Relations, and posts, oldest first."""
 
-    author: int
-    visibility: str
-    mentions: frozenset[int]
-
-
-@dataclass(frozen=True)
-class World:
-    """Relations as (who, whom), and posts, oldest first."""
-
-    follow: Pairs
-    block: Pairs
-    mute: Pairs
     posts: list[ModelPost]
-
-    def readable(self, post: ModelPost, viewer: int | None) -> bool:
-        """The promise of `visibility.py`."""
-        if viewer == post.author:
-            return True
-        if (post.author, viewer) in self.block:
-            return False
-        return {
-            "public": True,
-            "followers": (viewer, post.author) in self.follow,
-            "private": viewer in post.mentions,
-        }[post.visibility]
 
     def on_page_of(self, author: int, viewer: int | None) -> list[int] | None:
         """The numbers of the posts on the author's page, newest first; None when there is no such page."""
         if (author, viewer) in self.block:
             return None
         hidden = (viewer, author) in self.block
-        mine = [n for n, post in enumerate(self.posts) if post.author == author and self.readable(post, viewer)]
+        mine = [n for n, post in enumerate(self.posts) if post.author == author and self.may_read(viewer, post)]
         return [] if hidden else mine[::-1]
 
     def in_public_lists(self, viewer: int | None) -> list[int]:
@@ -60,28 +33,18 @@ class World:
         return [
             number
             for number, post in reversed(list(enumerate(self.posts)))
-            if post.visibility == "public"
-            and self.readable(post, viewer)
-            and (viewer, post.author) not in self.block | self.mute
+            if post.visibility == "public" and self.may_read(viewer, post) and not self.unwanted(viewer, post.author)
         ]
 
 
-pairs = st.frozensets(st.sampled_from(PAIRS))
-posts = st.builds(
-    ModelPost,
-    author=st.sampled_from(PEOPLE),
-    visibility=st.sampled_from(["public", "followers", "private"]),
-    mentions=st.frozensets(st.sampled_from(PEOPLE), max_size=2),
-)
+pairs, posts = pairs_among(PEOPLE), posts_among(PEOPLE, most_mentions=2)
 worlds = st.builds(World, follow=pairs, block=pairs, mute=pairs, posts=st.lists(posts, min_size=1, max_size=6))
 
 
 @pytest.fixture
 async def people(town: Town) -> list[Person]:
-    """The people of all the worlds of this test, known to content; strangers to each other."""
-    people = [await town.register(f"p{number}") for number in PEOPLE]
-    await town.settle()
-    return people
+    """The people of all the worlds of this test."""
+    return await strangers(town, PEOPLE)
 
 
 @given(world=worlds)
@@ -89,13 +52,16 @@ async def people(town: Town) -> list[Person]:
 async def test_every_way_to_read_shows_exactly_what_the_viewer_may_see(
     town: Town, people: list[Person], world: World
 ) -> None:
-    await relate(town, people, {"follow": world.follow, "block": world.block, "mute": world.mute})
+    await world.relate(town, people)
     tag = town.handle("tag")
-    written = [await write(town, people, post, tag) for post in world.posts]
+    written = [
+        (await publish(town, people[post.author], post.text(people, f"#{tag}"), visibility=post.visibility))["id"]
+        for post in world.posts
+    ]
     for viewer in (NOBODY, *PEOPLE):
         as_ = None if viewer is NOBODY else people[viewer]
         seen = View(town, as_, {post_id: number for number, post_id in enumerate(written)})
-        assert await seen.single() == {n: world.readable(post, viewer) for n, post in enumerate(world.posts)}
+        assert await seen.single() == {n: world.may_read(viewer, post) for n, post in enumerate(world.posts)}
         for author in PEOPLE:
             page = await seen.listed(f"/users/{people[author].id}/posts")
             assert page == world.on_page_of(author, viewer), (viewer, author)
@@ -142,8 +108,3 @@ class View:
             cursor = answer.json["next_cursor"]
             if cursor is None or answer.items[-1]["id"] < min(self.numbers, default="~"):
                 return found
-
-
-async def write(town: Town, people: list[Person], post: ModelPost, tag: str) -> str:
-    text = " ".join([f"#{tag}", *(f"@{people[number].handle}" for number in sorted(post.mentions))])
-    return (await publish(town, people[post.author], text, visibility=post.visibility))["id"]

@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 import uvicorn
 
+from townsquare.cache.http.bounded_heads import BoundedHeads
 from townsquare.cache.http.front import Front
 from townsquare.cache.http.uvicorn_face import protocol_for
 from townsquare.catalogue import BUILT, definition_of
@@ -169,11 +170,12 @@ class Host:
         for name in BUILT:
             destinations[name] = self.services.get(name) or self._on_its_own_port(name, session)
         pages = GatewayPages(self.upstreams, self.metrics)
-        return self._with_front(Edge(Gateway(destinations, pages), *self._edge_of(GATEWAY)))
+        counted = Counted(pages, pages.route_of, self.metrics.add_service(GATEWAY))
+        return self._with_front(Edge(Gateway(destinations, counted), *self._edge_of(GATEWAY)))
 
     def _on_its_own_port(self, name: str, session: aiohttp.ClientSession) -> Destination:
         remote = RemoteService(SERVICES[name], base_of(name, self._settings), session, self._secret)
-        return Counted(remote, SERVICES[name].prefix, self.metrics.add_service(GATEWAY))
+        return Counted(remote, lambda _: SERVICES[name].prefix, self.metrics.add_service(GATEWAY))
 
     def _with_front(self, edge: Edge) -> Edge:
         """Have what this process's caches hold answered before the edge is reached, unless each request is to be logged."""
@@ -256,7 +258,7 @@ async def serve(app: HTTPApp, listener: socket.socket, stop: asyncio.Event, fron
     config = uvicorn.Config(
         app,  # pyright: ignore[reportArgumentType]  (uvicorn and Litestar name the same protocol twice)
         loop="uvloop",
-        http="httptools" if front is None else protocol_for(front, not_plain=OWN_HEADERS),
+        http=BoundedHeads if front is None else protocol_for(front, not_plain=OWN_HEADERS),
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -83,3 +83,14 @@ async def test_the_gateway_s_health_is_the_whole_platform_s(town: Town) -> None:
     ready = await town.gateway.get("/health/ready")
     assert (ready.status, ready.json["status"]) == (200, "ready")
     assert {"database", "users", "content"} <= ready.json["checks"].keys()
+
+
+async def test_what_the_gateway_answers_itself_is_counted_and_never_by_its_path(town: Town) -> None:
+    for path in ("/", "/problems/invalid", "/nothing/that/anybody/called", "/api/nobody/here"):
+        await town.gateway.get(path)
+    text = (await town.gateway.get("/metrics")).body.decode()
+    counted = {line.rpartition(" ")[0] for line in text.splitlines() if 'service="gateway"' in line}
+    for route, status in (("/", 200), ("/problems/{code}", 200), ("(unmatched)", 404)):
+        assert f'http_requests_total{{method="GET",route="{route}",service="gateway",status="{status}"}}' in counted
+    assert "anybody" not in text
+    assert "/api/nobody" not in text

@@ -79,7 +79,7 @@ async def gateway_before(base: str, data: Path, metrics: Metrics | None = None) 
     secret, metrics, stop = keys.internal_secret(settings), metrics or Metrics(), asyncio.Event()
     async with aiohttp.ClientSession(auto_decompress=False) as upstream, aiohttp.ClientSession() as session:
         remote = RemoteService(Service("users", 0, "Echo", timeout=PATIENCE), base, upstream, secret)
-        passing = Counted(remote, "/api/users", metrics.add_service("gateway"))
+        passing = Counted(remote, lambda _: "/api/users", metrics.add_service("gateway"))
         pages = GatewayPages({"users": RemoteUpstream(upstream, base, secret, PATIENCE)}, metrics)
         inner = Gateway({"users": passing}, pages)
         edge = Edge(inner, settings, Verifier(keys.public_keys(data)), secret, metrics.add_service("gateway"))

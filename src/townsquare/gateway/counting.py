@@ -1,7 +1,7 @@
-"""Counts what the gateway passes on to services on ports of their own, also what it had to answer in their place."""
+"""Counts what the gateway answers itself, and what it passes on to services on ports of their own."""
 
 import time
-from http import HTTPStatus
+from collections.abc import Callable
 from typing import Any
 
 from litestar.types import HTTPScope, Message, Receive, Send
@@ -12,30 +12,29 @@ from townsquare.kit.requests import CLIENT_GONE
 
 
 class Counted:
-    """A destination whose answers are counted, under the service's prefix as their route."""
+    """A destination whose answers are counted, under what `route_of` makes of a path: never the path itself."""
 
-    def __init__(self, destination: Destination, prefix: str, metrics: RequestMetrics) -> None:
+    def __init__(self, destination: Destination, route_of: Callable[[str], str], metrics: RequestMetrics) -> None:
         self._destination = destination
-        self._prefix = prefix
+        self._route_of = route_of
         self._metrics = metrics
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        """Pass one request on; one that broke off before an answer counts as a failure, unless its client had left."""
+        """Pass one request on. What ends without an answer is counted by who answers in its place, the edge."""
         started = time.perf_counter()
-        status = HTTPStatus.BAD_GATEWAY.value
-
-        gone = False
+        status: int | None = None
 
         async def heard() -> Any:
-            nonlocal gone
+            nonlocal status
             message = await receive()
-            gone = message["type"] == "http.disconnect"
+            if message["type"] == "http.disconnect":
+                status = CLIENT_GONE
             return message
 
         async def watched(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = status or message["status"]
             await send(message)
 
         self._metrics.in_flight += 1
@@ -43,5 +42,6 @@ class Counted:
             await self._destination(scope, heard, watched)
         finally:
             self._metrics.in_flight -= 1
-            seconds = time.perf_counter() - started
-            self._metrics.observe(str(scope["method"]), self._prefix, CLIENT_GONE if gone else status, seconds)
+            if status is not None:
+                seconds = time.perf_counter() - started
+                self._metrics.observe(str(scope["method"]), self._route_of(scope["path"]), status, seconds)

@@ -36,7 +36,7 @@ class Destination(Protocol):
 
 
 class Gateway:
-    """ASGI app behind the edge. `pages` answers whatever is not under `/api/`."""
+    """ASGI app behind the edge. `pages` answers whatever is no service's."""
 
     def __init__(self, destinations: Mapping[str, Destination], pages: HTTPApp) -> None:
         self._destinations = destinations
@@ -51,7 +51,7 @@ class Gateway:
         name, slash, rest = path[5:].partition("/")
         destination = self._destinations.get(name)
         if destination is None or not slash or not _is_plain(scope, name):
-            await send_problem(Problem("not_found", "There is no such service here."), scope, send)
+            await self._pages(scope, receive, send)
             return
         call_of(scope).prefix = f"/api/{name}"
         inner = cast("HTTPScope", {**scope, "path": f"/{rest}", "raw_path": _raw(scope, name)})

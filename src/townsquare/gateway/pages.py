@@ -17,6 +17,7 @@ from townsquare.kit.health import CheckResult, Readiness
 from townsquare.kit.metrics import Metrics
 from townsquare.kit.openapi import merge
 from townsquare.kit.problems import Problem, not_found
+from townsquare.kit.requests import UNMATCHED
 from townsquare.kit.upstream import Reply, Upstream
 from townsquare.topology import SERVICES
 
@@ -29,7 +30,7 @@ Page = Callable[[HTTPScope], Awaitable[tuple[int, bytes, bytes]]]
 
 
 class GatewayPages:
-    """ASGI app for what is not under `/api/`."""
+    """ASGI app for whatever is no service's."""
 
     def __init__(self, upstreams: Mapping[str, Upstream], metrics: Metrics) -> None:
         self._upstreams = upstreams
@@ -51,7 +52,7 @@ class GatewayPages:
         path: str = scope["path"]
         page = self._problem if path.startswith(_PROBLEMS) else self._pages.get(path)
         if page is None:
-            await send_problem(Problem("not_found"), scope, send)
+            await send_problem(not_found("There is no such service here." if path.startswith("/api/") else ""), scope, send)
             return
         if scope["method"] not in ("GET", "HEAD"):
             await send_problem(Problem("method_not_allowed", headers={"Allow": "GET, HEAD"}), scope, send)
@@ -71,6 +72,12 @@ class GatewayPages:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         shown = b"" if scope["method"] == "HEAD" else body
         await send({"type": "http.response.body", "body": shown, "more_body": False})
+
+    def route_of(self, path: str) -> str:
+        """Return what a path is called in the metrics."""
+        if path.startswith(_PROBLEMS):
+            return _PROBLEMS + "{code}"
+        return path if path in self._pages else UNMATCHED
 
     async def _index(self, _: HTTPScope) -> tuple[int, bytes, bytes]:
         index = {

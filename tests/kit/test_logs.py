@@ -112,3 +112,19 @@ async def test_a_request_is_logged_by_its_route_and_never_by_what_it_carried(not
     requests = [event for event in ours if event["event"] == "request"]
     assert [(event["route"], event["status"]) for event in requests] == [("/notes", 500)]
     assert "hush" not in str(ours)
+
+
+def test_an_error_of_the_database_does_not_quote_the_row() -> None:
+    [line] = logged(
+        "import asyncpg\n"
+        "told = {'C': '23505', 'M': 'duplicate key', 'D': 'Key (email)=(ada@example.org) already exists.'}\n"
+        "try:\n"
+        "    try:\n"
+        "        raise asyncpg.PostgresError.new(told)\n"
+        "    except asyncpg.PostgresError as error:\n"
+        "        raise RuntimeError('not saved') from error\n"
+        "except RuntimeError as error:\n"
+        "    log.error('failed', exc_info=error)\n"
+    )
+    assert "ada@example.org" not in line
+    assert "duplicate key" in decoded(line)["error.stack_trace"]

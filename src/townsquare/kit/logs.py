@@ -9,6 +9,7 @@ import traceback
 from collections.abc import MutableMapping
 from typing import Any, Final, TextIO, cast
 
+import asyncpg
 import structlog
 from structlog.stdlib import BoundLogger
 
@@ -111,9 +112,18 @@ def _errors(_: Any, __: str, event: Event) -> Event:
     error = info if isinstance(info, BaseException) else sys.exc_info()[1] if info else None
     if error is not None:
         event["error.type"] = type(error).__name__
-        event["error.message"] = str(error)
-        event["error.stack_trace"] = "".join(traceback.format_exception(error))
+        event["error.message"] = _without_values(str(error), error)
+        event["error.stack_trace"] = _without_values("".join(traceback.format_exception(error)), error)
     return event
+
+
+def _without_values(text: str, error: BaseException | None) -> str:
+    """Mask what PostgreSQL quotes of a row (`Key (email)=(...) already exists`), in the error and in what led to it."""
+    while error is not None:
+        if detail := getattr(error, "detail", None) if isinstance(error, asyncpg.PostgresError) else None:
+            text = text.replace(detail, MASK)
+        error = error.__cause__ or error.__context__
+    return text
 
 
 def _rename(_: Any, __: str, event: Event) -> Event:

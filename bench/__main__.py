@@ -1,4 +1,7 @@
-"""`python -m bench [NAME ...]`: run the benchmarks, keep the results, write the table into the docs."""
+"""`python -m bench [NAME ...]`: run the benchmarks, keep the results, write the table into the docs.
+
+`--trial --rounds 1` shows in a fraction of the time that one of them runs, and keeps nothing.
+"""
 
 import argparse
 import json
@@ -28,14 +31,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench")
     parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], default=[], help="benchmarks to run (all)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (5)")
+    parser.add_argument("--trial", action="store_true", help="print what comes out, and keep nothing")
     options = parser.parse_args()
     reports: list[Report] = []
     for name in options.names or BENCHMARKS:
         print(f"{name}:", flush=True)
         run: Callable[[int], Report] = import_module(f"bench.{name}").run
         reports.append(run(options.rounds))
-        reports[-1].save()
-    write_page()
+        if options.trial:
+            print("\n" + table(reports[-1]), flush=True)
+        else:
+            reports[-1].save()
+    if not options.trial:
+        write_page()
     say_where_we_stand(reports)
 
 

@@ -3,9 +3,9 @@
 Two platforms (`serve all`) on one database, one with its cache, one with `TOWNSQUARE_CACHE=off`. One client asks both for
 one and the same address, one right after the other, in turns in either order, and for no address twice: every answer of the
 first is a miss that is kept (`Cache-Status` is looked at), and whatever else the machine does meets both alike. The rows of
-a dozen addresses at a time are read beforehand, so that neither finds them in PostgreSQL's memory and the other does not;
-tokens have been verified before, for that is not the cache's work. Each feed is another person's: its miss also finds out
-whom they follow.
+a dozen addresses at a time are read beforehand, so that neither finds them in PostgreSQL's memory and the other does not; a
+third platform does that, or one of the two would be warmer. Tokens have been verified before, for that is not the cache's
+work. Each feed is another person's: its miss also finds out whom they follow.
 
 The figure is the median of the differences within the pairs, divided by the median without cache.
 """
@@ -13,11 +13,12 @@ The figure is the median of the differences within the pairs, divided by the med
 import statistics
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from bench.cluster import Cluster, large_community
 from bench.harness import Report, Row, Spread
 from bench.line import Line, Reply, request
-from bench.load import both_platforms, platform_versions
+from bench.load import both_platforms, platform, platform_versions
 from bench.seed_routes import Asked, SeedRoute, seed_routes
 
 PORT = 18_350
@@ -30,21 +31,23 @@ TOKEN_PATH = "/api/content/drafts"
 
 def run(count: int) -> Report:
     """Measure every route in `count` rounds."""
-    with large_community() as cluster, both_platforms(cluster, PORT) as ports:
-        routes = seed_routes(cluster, (count + 1) * PAIRS)
-        with Line(ports[0]) as kept, Line(ports[1]) as bare:
-            pairs = Pairs(cluster, kept, bare)
-            rows = [_compared(pairs, route, count) for route in routes]
+    with large_community() as cluster, ExitStack() as stack:
+        stack.enter_context(both_platforms(cluster, PORT))
+        stack.enter_context(platform(cluster, PORT + 2, cache="off"))
+        kept, bare, third = (stack.enter_context(Line(PORT + number)) for number in range(3))
+        pairs = Pairs(cluster, kept, bare, third)
+        rows = [_compared(pairs, route, count) for route in seed_routes(cluster, (count + 1) * PAIRS)]
         return Report("misses", rows, platform_versions(cluster))
 
 
 class Pairs:
-    """Asks the two platforms for the same; `kept` leads to the one with a cache."""
+    """Asks two platforms for the same; `kept` leads to the one with a cache, `third` to the one that reads beforehand."""
 
-    def __init__(self, cluster: Cluster, kept: Line, bare: Line) -> None:
+    def __init__(self, cluster: Cluster, kept: Line, bare: Line, third: Line) -> None:
         self._cluster = cluster
         self._kept = kept
         self._bare = bare
+        self._third = third
 
     def ask(self, addresses: Sequence[Asked]) -> list[tuple[float, float]]:
         """Return the microseconds of each miss, and of the same answer without a cache."""
@@ -57,9 +60,10 @@ class Pairs:
     def _prepare(self, asked: Asked) -> bytes:
         token = None if asked.person is None else self._cluster.token(asked.person)
         if token is not None:
-            _require(self._kept.get(TOKEN_PATH, token), "")
+            for line in (self._kept, self._bare):
+                _require(line.get(TOKEN_PATH, token), "")
         message = request("GET", asked.path, token)
-        _require(self._bare.send(message), "")
+        _require(self._third.send(message), "")
         return message
 
     def _pair(self, message: bytes, *, kept_first: bool) -> tuple[float, float]:

@@ -15,6 +15,7 @@ import uvloop
 
 from townsquare.cache.cache import Cache, Change, Filled
 from townsquare.cache.http.asgi_face import FrontMiddleware, Receive, Scope, Send
+from townsquare.cache.http.bounded_heads import HEAD_SECONDS, BoundedHeads
 from townsquare.cache.http.front import Alias, Asked, Front, Limit, prepare
 from townsquare.cache.http.responses import StoredResponse
 from townsquare.cache.http.uvicorn_face import protocol_for
@@ -249,7 +250,9 @@ class Served:
 
 
 @contextmanager
-def serving_origin(face: Face, *, limit: Limit | None = None, **options: Any) -> Iterator[Served]:
+def serving_origin(
+    face: Face, *, limit: Limit | None = None, head_seconds: float = HEAD_SECONDS, **options: Any
+) -> Iterator[Served]:
     """Serve an origin behind a face until the block ends."""
     started: list[Served] = []
     ready = threading.Event()
@@ -257,7 +260,8 @@ def serving_origin(face: Face, *, limit: Limit | None = None, **options: Any) ->
     async def serve() -> None:
         origin = Origin(limit)
         app: Any = origin if face == "uvicorn" else FrontMiddleware(origin, origin.front, not_plain=OWN)
-        http: Any = protocol_for(origin.front, not_plain=OWN) if face == "uvicorn" else "httptools"
+        bounded = protocol_for(origin.front, not_plain=OWN) if face == "uvicorn" else BoundedHeads
+        http: Any = type("Protocol", (bounded,), {"head_seconds": head_seconds})
         config = uvicorn.Config(
             app, http=http, lifespan="off", log_config=None, access_log=False, server_header=False, proxy_headers=False,
             ws="none", timeout_graceful_shutdown=2, **options,

@@ -63,6 +63,7 @@ EXCUSES: Final[Mapping[tuple[str, Kind], str]] = {
     ("users.accounts.RELATIONS", "read"): DEPARTURE,
     ("content.departures.DELETE_BOOKMARKS", "read"): DEPARTURE,
     ("content.departures.DELETE_DRAFTS", "read"): DEPARTURE,
+    ("content.imported_media.IMPORTED_BY", "read"): DEPARTURE,
     ("users.administration.LIST_ACCOUNTS", "read"): OPERATOR,
     ("users.administration.SEARCH_ACCOUNTS", "read"): OPERATOR,
     ("users.administration.SEARCH_ACCOUNTS", "sort"): OPERATOR,

@@ -14,7 +14,7 @@ from uuid import UUID
 from townsquare.importing.archive_files import ArchivedFile
 from townsquare.kit.context import Context
 from townsquare.kit.transactions import transaction
-from townsquare.services.content.imported_media import files_kept
+from townsquare.services.content.imported_media import files_kept, folder_of
 
 BATCH = 100
 CHUNK = 1 << 20
@@ -26,7 +26,7 @@ async def keep_files(content: Context, files: Iterable[ArchivedFile], wanted: Ma
 
     `wanted` says by the name in the archive which media have that file.
     """
-    folder = _folder(content)
+    folder = folder_of(content.settings)
     folder.mkdir(parents=True, exist_ok=True)
     kept, waiting = 0, list[UUID]()
     async with _alone_in(folder):
@@ -36,16 +36,6 @@ async def keep_files(content: Context, files: Iterable[ArchivedFile], wanted: Ma
             if len(waiting) >= BATCH:
                 kept += await _note(content, waiting)
         return kept + await _note(content, waiting)
-
-
-def forget_files(content: Context, media: Iterable[UUID]) -> None:
-    """Delete the files of media that are gone."""
-    for medium in media:
-        (_folder(content) / str(medium)).unlink(missing_ok=True)
-
-
-def _folder(content: Context) -> Path:
-    return content.settings.data / "imports"
 
 
 @asynccontextmanager

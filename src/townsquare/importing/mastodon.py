@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from townsquare.importing.kept_files import forget_files, keep_files
+from townsquare.importing.kept_files import keep_files
 from townsquare.importing.markdown import Piece, write_markdown
 from townsquare.importing.mastodon_archive import Archive, ArchivedActor, open_archive
 from townsquare.importing.mastodon_posts import ArchivedMedia, ArchivedPost, Skipped, SkipReason
@@ -22,6 +22,7 @@ from townsquare.kit.identity import Viewer
 from townsquare.kit.transactions import transaction
 from townsquare.services.content.imported_media import (
     ImportedMedia,
+    forget_files,
     forget_profile_pictures,
     missing_files,
     register_profile_pictures,
@@ -94,14 +95,14 @@ async def forget_import(person: Viewer, content: Context, progress: Callable[[in
     while True:
         async with transaction(content) as write:
             count, media = await forget_imported(write, person, SOURCE, BATCH)
-        forget_files(content, media)
+        forget_files(content.settings, media)
         deleted += count
         progress(deleted)
         if not count:
             break
     async with transaction(content) as write:
         pictures = await forget_profile_pictures(write, person.id)
-    forget_files(content, pictures)
+    forget_files(content.settings, pictures)
     return deleted
 
 

@@ -1,11 +1,16 @@
 """What happens to all that somebody wrote when their account is deleted for good."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from testbed.content import comment, last_event, publish, react, tell
 from testbed.town import Person, Town
+from townsquare.kit.identity import Viewer
+from townsquare.kit.transactions import transaction
+from townsquare.services.content.imported_media import ImportedMedia, register_profile_pictures
+from townsquare.services.content.imports import ImportedPost, import_posts
 
 LEFT = """
 SELECT
@@ -66,6 +71,32 @@ async def test_who_left_for_good_leaves_nothing_and_is_in_no_count(town: Town) -
     assert "Bob" not in row["p"]
     sql = "SELECT count(*) FROM comments WHERE post_id = $1"
     assert await town.database("content").fetchval(sql, UUID(own["id"])) == 0
+
+
+async def test_pictures_that_came_in_an_archive_go_too(town: Town) -> None:
+    ada, bob = await town.register("ada"), await town.register("bob")
+    await town.settle()
+    picture = ImportedMedia("lantern.png", "image/png")
+    at = datetime(2020, 1, 1, tzinfo=UTC)
+    for person in (ada, bob):
+        viewer = Viewer(person.id, person.handle, person.handle, None, None, 0)
+        async with transaction(town.host.services["content"].context) as write:
+            await import_posts(write, viewer, [ImportedPost("https://x.example/1", at, "Look", "public", media=(picture,))])
+            await register_profile_pictures(write, person.id, picture, picture)
+    folder = town.settings.data / "imports"
+    folder.mkdir(exist_ok=True)
+    rows = await town.database("content").fetch("SELECT * FROM imported_media WHERE author_id = ANY($1)", [ada.id, bob.id])
+    for row in rows:
+        (folder / str(row["id"])).write_bytes(b"picture")
+    await tell(town, "person", bob.id, deleted=True, purged=True)
+    await gone(town, bob)
+    async with asyncio.timeout(20):
+        while await town.database("content").fetchval("SELECT count(*) FROM imported_media WHERE author_id = $1", bob.id):
+            await asyncio.sleep(0.05)
+    for row in rows:
+        assert (folder / str(row["id"])).exists() == (row["author_id"] == ada.id)
+        if row["author_id"] == bob.id and row["post_id"] is None:
+            assert (await last_event(town, "imported_media", row["id"]))[0]["deleted"] is True
 
 
 async def test_who_may_still_come_back_loses_nothing(town: Town) -> None:

@@ -60,8 +60,16 @@ async def test_nobody_sees_anything_of_somebody_deleted_until_they_are_back(town
         assert (await town.content.get(f"/users/@{ada.handle}/posts", as_=viewer)).status == 404
         assert [ids(await town.content.get(path, as_=viewer)) for path in lists] == [[], []]
     assert tag not in [item["tag"] for item in (await town.content.get("/trending?limit=100")).items]
-    refused = await town.content.post("/posts", as_=ada, json={"text": "Still here"})
-    assert (refused.status, refused.code) == (403, "forbidden")
+    bobs = (await publish(town, await town.register("bob")))["id"]
+    for method, path, body in (
+        ("POST", "/posts", {"text": "Still here"}),
+        ("POST", "/drafts", {"text": "Still here"}),
+        ("POST", f"/posts/{bobs}/comments", {"text": "Still here"}),
+        ("PUT", f"/posts/{bobs}/reactions/like", ...),
+        ("PUT", f"/posts/{bobs}/bookmark", ...),
+    ):
+        refused = await town.content.request(method, path, as_=ada, json=body)
+        assert (refused.status, refused.code) == (403, "forbidden"), path
     await tell(town, FAR + 1, "person", ada.id, handle=ada.handle, display_name="Ada")
     assert [ids(await town.content.get(path)) for path in lists] == [[tagged["id"]], [tagged["id"]]]
 

@@ -20,6 +20,7 @@ from townsquare.kit.ids import new_id
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, after_id, answer_page, page_of
 from townsquare.kit.problems import not_found
 from townsquare.kit.writes import Write
+from townsquare.services.content.people import ensure_author
 from townsquare.services.content.post_view import NEWEST, POST_COLUMNS, Post, post_of
 from townsquare.services.content.visibility import POST_IS_READABLE, READABLE, UNBLOCKED, require_readable
 
@@ -65,6 +66,7 @@ async def list_bookmarks(
 @put("/posts/{post_id:uuid}/bookmark", status_code=204, opt=changes("bookmarks:{person}", "marks:{person}"))
 async def add_bookmark(write: Transaction, person: SignedIn, post_id: FromPath[UUID]) -> None:
     """Bookmark a post; nothing changes for who has it already."""
+    await ensure_author(write, person)
     if await write.fetchval(HOLD_POST, person.id, post_id) is None:
         raise not_found()
     if rows_affected(await write.execute(ADD_BOOKMARK, post_id, person.id, new_id(), now())):

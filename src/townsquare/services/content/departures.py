@@ -6,6 +6,7 @@ One thing a transaction: nobody waits behind somebody's ten thousand comments, w
 cut off, and no lock is held while another is waited for but in the order of every request (the post, then its comment).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
@@ -17,6 +18,7 @@ from townsquare.kit.outbox import NewEvent, insert_events
 from townsquare.services.content import publishing
 from townsquare.services.content.comment_deletion import LOCK_POST_OF, LOCK_TO_DELETE, take_out
 from townsquare.services.content.comment_view import comment_of
+from townsquare.services.content.imported_media import FORGET_PROFILE_PICTURES, IMPORTED_BY, forget_files, forgotten
 from townsquare.services.content.people import FORGET_PERSON, Departed
 from townsquare.services.content.post_view import POST_COLUMNS, post_of
 from townsquare.services.content.posts import DELETE_POST
@@ -51,7 +53,9 @@ Step = Callable[[Connection, UUID], Awaitable[bool]]
 
 async def forget_person(context: JobContext, departed: Departed) -> None:
     """Delete what somebody has written and left here."""
-    for step in (_delete_post, _delete_comment, _withdraw_reaction):
+    imported = [row["id"] for row in await context.db.fetch(IMPORTED_BY, departed.id)]
+    await asyncio.to_thread(forget_files, context.settings, imported)  # as long as their rows say which they are
+    for step in (_delete_post, _delete_comment, _withdraw_reaction, _forget_pictures):
         await _repeat(context.db, step, departed.id)
     for sql in (DELETE_BOOKMARKS, DELETE_DRAFTS, NO_POSTS):
         await context.db.execute(sql, departed.id)
@@ -94,6 +98,13 @@ async def _withdraw_reaction(connection: Connection, person: UUID) -> bool:
     if await connection.fetchval(WITHDRAW, row["post_id"], person, row["kind"]):
         await insert_events(connection, [event_of(row["post_id"], person, {"deleted": True})])
     return True
+
+
+async def _forget_pictures(connection: Connection, person: UUID) -> bool:
+    gone = await connection.fetch(FORGET_PROFILE_PICTURES, person)
+    if gone:
+        await insert_events(connection, [forgotten(row["id"]) for row in gone])
+    return False
 
 
 JOBS: Final = (Job(FORGET_PERSON, Departed, forget_person, timeout=timedelta(hours=1)),)

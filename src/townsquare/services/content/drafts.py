@@ -24,6 +24,7 @@ from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, after_i
 from townsquare.kit.problems import not_found
 from townsquare.kit.text_types import TEXT
 from townsquare.kit.writes import Write
+from townsquare.services.content.people import ensure_author
 from townsquare.services.content.post_view import (
     NEWEST,
     MediaReference,
@@ -128,6 +129,7 @@ async def read_draft(db: Db, person: SignedIn, draft_id: FromPath[UUID]) -> Draf
 @post("/drafts", status_code=201)
 async def create_draft(write: Transaction, person: SignedIn, data: JSONBody[NewDraft]) -> Response[Draft]:
     """Begin a draft."""
+    await ensure_author(write, person)
     row = await write.fetchrow(
         ADD_DRAFT,
         new_id(),

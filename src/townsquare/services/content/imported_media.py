@@ -5,6 +5,7 @@ A row without `kept_at` is a promise that an import which was cut off has not ke
 """
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
@@ -14,7 +15,9 @@ from msgspec import Struct
 from townsquare.kit.clock import now
 from townsquare.kit.database import Database
 from townsquare.kit.ids import new_id
+from townsquare.kit.outbox import NewEvent
 from townsquare.kit.writes import Write
+from townsquare.settings import Settings
 
 Purpose: TypeAlias = Literal["post", "avatar", "banner"]
 
@@ -57,6 +60,16 @@ UPDATE imported_media
 SET kept_at = $2
 WHERE id = ANY($1::uuid[])
 RETURNING id, author_id, post_id, purpose, media_type, alt, width, height
+"""
+
+# By imported_media_profile_idx, and by posts_author_idx and imported_media_post_idx.
+IMPORTED_BY: Final = """
+SELECT id FROM imported_media WHERE author_id = $1 AND post_id IS NULL
+UNION ALL
+SELECT m.id
+FROM posts AS p
+JOIN imported_media AS m ON m.post_id = p.id
+WHERE p.author_id = $1
 """
 
 # By imported_media_profile_idx.
@@ -121,4 +134,21 @@ async def forget_profile_pictures(write: Write, author: UUID) -> list[UUID]:
 def tell_forgotten(write: Write, media: Iterable[UUID]) -> None:
     """Tell that media are not to be taken up any more."""
     for medium in media:
-        write.emit("imported_media", medium, {"id": medium, "deleted": True})
+        event = forgotten(medium)
+        write.emit(event.topic, event.key, event.payload)
+
+
+def forgotten(medium: UUID) -> NewEvent:
+    """Make the event that a medium is not to be taken up any more."""
+    return NewEvent("imported_media", str(medium), (), {"id": medium, "deleted": True})
+
+
+def folder_of(settings: Settings) -> Path:
+    """Return where the files are kept."""
+    return settings.data / "imports"
+
+
+def forget_files(settings: Settings, media: Iterable[UUID]) -> None:
+    """Delete the files of media that are gone."""
+    for medium in media:
+        (folder_of(settings) / str(medium)).unlink(missing_ok=True)

@@ -162,6 +162,8 @@ async def ids_of_handles(write: Write, handles: Sequence[str]) -> list[UUID]:
 async def ensure_author(write: Write, person: Viewer) -> None:
     """Make sure that an author has a row, from the token when the event has not come yet; refuses the deleted.
 
+    Whatever is kept of a person begins with this: what came behind their departure would never be deleted.
+
     Raises the problem `forbidden` for somebody whose account is gone and whose token is still running.
     """
     hidden = await write.fetchval(IS_HIDDEN, person.id)

@@ -36,6 +36,7 @@ from townsquare.kit.migrations import migrate
 from townsquare.kit.operations import SNAPSHOT_PATH
 from townsquare.kit.personal_tokens import exchange_through
 from townsquare.kit.postgres import EmbeddedPostgres, find_programs
+from townsquare.kit.restored import settle_in
 from townsquare.kit.upstream import LocalUpstream, RemoteUpstream, Upstream
 from townsquare.settings import Settings, SettingsError
 from townsquare.topology import GATEWAY_PORT, SERVICES
@@ -80,7 +81,11 @@ def _connections_of(settings: Settings) -> int:
 async def prepare(settings: Settings, server: str, services: Sequence[str] = BUILT) -> dict[str, list[str]]:
     """Make the keys and bring the databases up to this release; returns the migrations applied, by service."""
     keys.ensure_keys(settings.data)
-    return {name: await migrate(dsn_for(server, name), definition_of(name).schemas) for name in services}
+    applied: dict[str, list[str]] = {}
+    for name in services:
+        applied[name] = await migrate(dsn_for(server, name), definition_of(name).schemas)
+        await settle_in(dsn_for(server, name))
+    return applied
 
 
 class Host:

@@ -83,6 +83,7 @@ OTHERS: Final[Mapping[str, str]] = {
     "pgqueuer_priority_id_id1_idx": "pgqueuer takes the next job by it",
     "pgqueuer_picked_heartbeat_idx": "pgqueuer finds the jobs of a worker that died by it",
     "pgqueuer_queue_manager_id_idx": "pgqueuer counts a worker's jobs by it",
+    "pgqueuer_log_status": "pgqueuer finds the exceptions in its log by it",
     "pgqueuer_log_not_aggregated": "pgqueuer sums up its log by it",
 }
 """Indexes that our queries need not use, and who does."""

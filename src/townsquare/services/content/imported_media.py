@@ -62,13 +62,13 @@ WHERE id = ANY($1::uuid[])
 RETURNING id, author_id, post_id, purpose, media_type, alt, width, height
 """
 
-# By imported_media_profile_idx, and by posts_author_idx and imported_media_post_idx.
+# By imported_media_profile_idx, and by posts_author_idx and imported_media_post_idx, once for each post.
 IMPORTED_BY: Final = """
 SELECT id FROM imported_media WHERE author_id = $1 AND post_id IS NULL
 UNION ALL
 SELECT m.id
 FROM posts AS p
-JOIN imported_media AS m ON m.post_id = p.id
+CROSS JOIN LATERAL (SELECT id FROM imported_media WHERE post_id = p.id OFFSET 0) AS m
 WHERE p.author_id = $1
 """
 

@@ -85,7 +85,6 @@ OTHERS: Final[Mapping[str, str]] = {
     "pgqueuer_queue_manager_id_idx": "pgqueuer counts a worker's jobs by it",
     "pgqueuer_log_status": "pgqueuer finds the exceptions in its log by it",
     "pgqueuer_log_not_aggregated": "pgqueuer sums up its log by it",
-    "pgqueuer_log_status": "pgqueuer's own command lists by it what has failed",
 }
 """Indexes that our queries need not use, and who does."""
 

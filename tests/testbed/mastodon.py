@@ -10,7 +10,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, get_args
+
+from townsquare.importing.mastodon_archive import ArchivedPost, Limits, Skipped, open_archive
 
 HOST = "mastodon.example"
 ACTOR = f"https://{HOST}/users/alice"
@@ -271,6 +273,7 @@ def write_sample_archive(folder: Path, posts: int = 100, seed: int = 1) -> Path:
 
 
 Packing = Literal["folder", "zip", "tar", "tar.gz"]
+PACKINGS: Final[tuple[Packing, ...]] = get_args(Packing)
 
 
 def pack(folder: Path, packing: Packing, around: str = "") -> Path:
@@ -289,3 +292,9 @@ def pack(folder: Path, packing: Packing, around: str = "") -> Path:
                 for name in names:
                     tar.add(folder / name, around + name.as_posix())
     return target
+
+
+def read_posts(path: Path, limits: Limits | None = None) -> list[ArchivedPost | Skipped]:
+    """Read the posts of an archive, and what is none."""
+    with open_archive(path, limits) as archive:
+        return list(archive.posts())

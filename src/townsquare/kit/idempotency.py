@@ -7,7 +7,6 @@ what only its receiver should read, such as a token.
 
 import hashlib
 import os
-from datetime import timedelta
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -18,7 +17,6 @@ from townsquare.kit.problems import Problem, invalid
 from townsquare.kit.writes import Write
 
 MAX_KEY = 255
-KEPT = timedelta(hours=24)
 _NONCE = 12
 
 LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"

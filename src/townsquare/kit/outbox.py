@@ -78,9 +78,6 @@ class Position(Struct, frozen=True, order=True):
         return cls(int(xid), int(row))
 
 
-START = Position(0, 0)
-
-
 class Event(Struct, frozen=True):
     """One row of another service's outbox; `id` is the version of `key`."""
 

@@ -85,6 +85,7 @@ CONTENT: Final[Mapping[str, list[Arguments]]] = {
     "feed.SCAN_FEED": [(person, NEWEST, 21) for person in (BUSY, ORDINARY, SILENT, FAMOUS)] + [(BUSY, MIDDLE, MUCH)],
     "feed.MERGE_FEED": [(person, NEWEST, 21) for person in (BUSY, ORDINARY, SILENT, STRANGER)] + [(BUSY, MIDDLE, MUCH)],
     "feed.LIST_FOLLOWED": [(BUSY,), (ORDINARY,)],
+    "imported_media.IMPORTED_WITH": [(HOT,)],
     "imported_media.IMPORTED_BY": [(FAMOUS,)],
     "imported_media.REGISTER": [(FAMOUS, NEW_MEDIA)],
     "imported_media.MISSING": [(FAMOUS,)],

@@ -15,9 +15,12 @@ from msgspec import Struct
 from townsquare.kit.clock import now
 from townsquare.kit.database import Database
 from townsquare.kit.ids import new_id
+from townsquare.kit.jobs import Job, JobContext
 from townsquare.kit.outbox import NewEvent
 from townsquare.kit.writes import Write
 from townsquare.settings import Settings
+
+FORGET_FILES: Final = "forget-imported-files"
 
 Purpose: TypeAlias = Literal["post", "avatar", "banner"]
 
@@ -30,6 +33,12 @@ class ImportedMedia(Struct, frozen=True):
     alt: str | None = None
     width: int | None = None
     height: int | None = None
+
+
+class ForgottenMedia(Struct, frozen=True):
+    """Media that are gone, of which the files are to go too."""
+
+    media: list[UUID]
 
 
 class Registered(Struct, frozen=True):
@@ -61,6 +70,9 @@ SET kept_at = $2
 WHERE id = ANY($1::uuid[])
 RETURNING id, author_id, post_id, purpose, media_type, alt, width, height
 """
+
+# By imported_media_post_idx.
+IMPORTED_WITH: Final = "SELECT id FROM imported_media WHERE post_id = $1"
 
 # By imported_media_profile_idx, and by posts_author_idx and imported_media_post_idx, once for each post.
 IMPORTED_BY: Final = """
@@ -131,6 +143,14 @@ async def forget_profile_pictures(write: Write, author: UUID) -> list[UUID]:
     return gone
 
 
+async def forget_with_post(write: Write, post_id: UUID) -> None:
+    """Tell that what came with a post is gone, as the post will be, and have the files deleted behind the commit."""
+    gone = [row["id"] for row in await write.fetch(IMPORTED_WITH, post_id)]
+    if gone:
+        tell_forgotten(write, gone)
+        await write.enqueue(FORGET_FILES, ForgottenMedia(gone))
+
+
 def tell_forgotten(write: Write, media: Iterable[UUID]) -> None:
     """Tell that media are not to be taken up any more."""
     for medium in media:
@@ -148,7 +168,15 @@ def folder_of(settings: Settings) -> Path:
     return settings.data / "imports"
 
 
+async def delete_files(context: JobContext, payload: ForgottenMedia) -> None:
+    """Delete the files of media that are gone."""
+    forget_files(context.settings, payload.media)
+
+
 def forget_files(settings: Settings, media: Iterable[UUID]) -> None:
     """Delete the files of media that are gone."""
     for medium in media:
         (folder_of(settings) / str(medium)).unlink(missing_ok=True)
+
+
+JOBS: Final = (Job(FORGET_FILES, ForgottenMedia, delete_files),)

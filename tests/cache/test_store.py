@@ -16,16 +16,33 @@ from townsquare.cache.snapshots import Snapshot
 from townsquare.cache.statistics import Counts
 from townsquare.cache.store import Removal, Store
 from townsquare.cache.strategies import Strategy
+from townsquare.cache.tag_sets import PER_TAG
 
 KIND = Strategy("KIND", lifetime=600, grace=60)
 
 
 def entry(
-    key: str, size: int = 300, tags: tuple[str, ...] = (), *, watched: frozenset[str] | None = None, xid: int = 100
+    key: str,
+    size: int = 300,
+    tags: tuple[str, ...] = (),
+    *,
+    watched: frozenset[str] | None = None,
+    lent: frozenset[str] | None = None,
+    xid: int = 100,
 ) -> Entry:
-    snapshot, counts = Snapshot(xid, xid), Counts()
     return Entry(
-        key, key, size, KIND, snapshot, frozenset(tags), watched=watched, counts=counts, created=0.0, lifetime=600.0
+        key,
+        key if lent is None else lent,
+        size,
+        KIND,
+        Snapshot(xid, xid),
+        frozenset(tags),
+        watched=watched,
+        lent=lent,
+        checked=1,
+        counts=Counts(),
+        created=0.0,
+        lifetime=600.0,
     )
 
 
@@ -177,6 +194,63 @@ def test_an_entry_that_grows_is_counted_and_may_cost_others_their_place():
     check_books(store)
 
 
+def test_a_set_that_many_hold_is_counted_once_and_stands_there_once():
+    store = store_of(100)
+    alone = store_of(100)
+    alone.add(entry("0001", watched=followed(7)))
+    lender = entry("lent", lent=followed(7))
+    store.add(lender)
+    pages = [entry(f"{number:04}", watched=followed(7)) for number in range(3)]
+    for page in pages:
+        store.add(page)
+    assert store.bytes == alone.bytes + 3 * (OVERHEAD + 304)
+    assert all(page.watched is lender.value for page in pages)
+    store.remove("lent")
+    store.remove("0000")
+    assert store.bytes == alone.bytes + OVERHEAD + 304
+    again = entry("lent", lent=followed(7))
+    store.add(again)
+    assert again.value is pages[1].watched
+    store.clear()
+    assert store.bytes == 0
+    check_books(store)
+
+
+def test_a_set_of_tags_counts_when_it_is_asked_whether_an_entry_is_too_large():
+    store = store_of(100)
+    most = int(store.capacity / 4 / PER_TAG)
+    assert not store.add(entry("0001", watched=followed(most)))
+    assert store.add(entry("0001", watched=followed(most // 2)))
+    assert store.add(entry("0002", watched=followed(most // 2)))
+    assert store.bytes < store.capacity / 4
+
+
+def followed(tags: int, whose: int = 0) -> frozenset[str]:
+    return frozenset({f"posts:{whose:018x}{tag:018x}" for tag in range(tags)})
+
+
+@pytest.mark.parametrize("tags", [10, 100, 1_000])
+def test_the_bytes_that_are_counted_for_feeds_are_the_bytes_that_are_taken(tags: int):
+    store = store_of(1_000_000)
+    gc.collect()
+    tracemalloc.start()
+    for number in range(20_000 // tags):
+        lent = followed(tags, number)
+        strategy, own = KIND, frozenset({f"follows:{number:036x}"})
+        common = {"checked": 1, "counts": COUNTS, "created": float(number), "lifetime": 600.0}
+        store.add(Entry(f"followed {number:032x}", lent, 0, strategy, SEEN, own, lent=lent, **common))
+        for page in range(3):
+            value, key = bytes(1_000), f"{number:032x} /feed/{number:036x}?{page}"
+            names = frozenset({f"post:{number:018x}{post:018x}" for post in range(20)})
+            watched = followed(tags, number) if page else lent
+            store.add(Entry(key, value, 1_000, strategy, SEEN, names, watched=watched, **common))
+    del lent, value, key, names, watched, common, own
+    gc.collect()
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken == pytest.approx(store.bytes, rel=0.2)
+
+
 @pytest.mark.parametrize("tags", [0, 1, 4, 12])
 def test_the_bytes_that_are_counted_are_the_bytes_that_are_taken(tags: int):
     store = store_of(1_000_000)
@@ -212,9 +286,10 @@ class Books(RuleBasedStateMachine):
         size=st.integers(0, 3_000),
         tags=st.sets(st.sampled_from("abc")),
         watched=st.none() | st.frozensets(st.sampled_from(["posts:x", "posts:y"])),
+        lent=st.none() | st.frozensets(st.sampled_from(["posts:x", "posts:y"])),
     )
-    def add(self, key: int, size: int, tags: set[str], watched: frozenset[str] | None) -> None:
-        new = entry(f"{key:04}", size, tuple(tags), watched=watched, xid=self.xid)
+    def add(self, key: int, size: int, tags: set[str], watched: frozenset[str] | None, lent: frozenset[str] | None) -> None:
+        new = entry(f"{key:04}", size, tuple(tags), watched=watched, lent=lent, xid=self.xid)
         new.checked = self.store.ledger.position
         added = self.store.add(new)
         assert added == (self.store.find(new.key) is new)

@@ -323,3 +323,20 @@ async def test_the_database_says_the_same_as_what_is_kept_to_everybody(town: Tow
                 true = await past_the_cache(town, service, target, viewer)
                 assert kept.status == true.status, (target, viewer)
                 assert kept.body == true.body or kept.status >= 400, (target, viewer)
+
+
+async def test_the_pages_of_a_feed_hold_one_set_of_whom_it_shows(town: Town) -> None:
+    reader, *followed = [await town.register() for _ in range(4)]
+    await town.befriend(reader, *followed)
+    for person in followed:
+        await publish(town, person, "hello")
+    await town.settle()
+    targets = [f"/feed/{reader.id}?limit={limit}" for limit in (1, 2, 3)]
+    assert [(await town.content.get(target, as_=reader)).status for target in targets] == [200] * 3
+    kept = [entry_of(town, "content", target, reader) for target in targets]
+    cache = town.host.services["content"].context.cache
+    assert cache is not None
+    lender = cache.store.find(f"followed {reader.id.hex}")
+    assert lender is not None
+    assert lender.value == {f"posts:{person.id}" for person in (reader, *followed)}
+    assert all(entry is not None and entry.watched is lender.value for entry in kept)

@@ -1,6 +1,7 @@
 """Whether a store's books are right: looks where only a test may look."""
 
 from townsquare.cache.store import FEWEST_GHOSTS, Store
+from townsquare.cache.tag_sets import PER_TAG
 
 
 def check_books(store: Store) -> None:
@@ -10,7 +11,9 @@ def check_books(store: Store) -> None:
     assert not small.keys() & main.keys()
     assert all(entry.in_main == (key in main) for key, entry in entries.items())
     assert store._small_bytes == sum(entry.size for entry in small.values())
-    assert store.bytes == sum(entry.size for entry in entries.values())
+    sets = [tags for entry in entries.values() for tags in (entry.watched, entry.lent) if tags is not None]
+    assert store.bytes == sum(entry.size for entry in entries.values()) + sum(PER_TAG * len(tags) for tags in set(sets))
+    assert len({id(tags) for tags in sets}) == len(set(sets)) == len(store._sets)
     assert store.bytes <= store.capacity
     tags = {tag for entry in entries.values() for tag in entry.tags}
     for tag in tags:

@@ -10,21 +10,21 @@ from townsquare.cache.strategies import Strategy
 OVERHEAD: Final = 700
 """Bytes that an entry takes beside its value and the letters of its key, its places in the store included."""
 PER_TAG: Final = 200
-"""Bytes of a tag: its text, its place in the entry's set and in the index."""
-PER_WATCHED: Final = 160
-"""Bytes of a watched tag, which is in no index. All three are measured: tests/cache/test_store.py does it again."""
+"""Bytes of a tag: its text, its place in the entry's set and in the index. Both are measured: tests/cache/test_store.py
+does it again."""
 
 
 class Entry:
     """A kept value. `key` is unique in its store; times are those of the store's clock.
 
     `tags` name what it depends on. `watched` are tags that it depends on too but which are too many to index: they are
-    compared with what was invalidated since the last look at the entry (see `Ledger.changed_since`).
+    compared with what was invalidated since the last look at the entry (see `Ledger.changed_since`). `lent` is a set of
+    tags in the value that others watch. Neither is in `size`: the store counts a set once, whoever holds it.
     """
 
     __slots__ = (
-        "checked", "counts", "created", "fresh_until", "hits", "in_main", "key", "look_again_at", "on_removal",
-        "size", "snapshot", "strategy", "tags", "usable_until", "value", "watched",
+        "checked", "counts", "created", "fresh_until", "hits", "in_main", "key", "lent", "look_again_at",
+        "on_removal", "size", "snapshot", "strategy", "tags", "usable_until", "value", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -37,6 +37,7 @@ class Entry:
         tags: frozenset[str],
         *,
         watched: frozenset[str] | None = None,
+        lent: frozenset[str] | None = None,
         checked: int = 0,
         counts: Counts,
         created: float,
@@ -44,11 +45,12 @@ class Entry:
     ) -> None:
         self.key = key
         self.value = value
-        self.size = OVERHEAD + size + len(key) + PER_TAG * len(tags) + PER_WATCHED * len(watched or ())
+        self.size = OVERHEAD + size + len(key) + PER_TAG * len(tags)
         self.strategy = strategy
         self.snapshot = snapshot
         self.tags = tags
         self.watched = watched
+        self.lent = lent
         self.checked = checked
         self.counts = counts
         self.created = created

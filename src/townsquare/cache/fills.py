@@ -136,6 +136,7 @@ class Filler:
             moment.snapshot,
             filled.tags,
             watched=filled.watched,
+            lent=filled.lent,
             checked=moment.position,
             counts=self._statistics.of(strategy.name),
             created=self._clock(),

@@ -14,13 +14,15 @@ Result = Literal["hit", "hit_shared", "stale", "miss", "joined", "bypass"]
 class Filled:
     """What a fill brought. `size` is in bytes; with `keep` false (an error, say) it is answered and forgotten.
 
-    `failed` says that the origin itself failed: a stale entry is then the better answer.
+    `failed` says that the origin itself failed: a stale entry is then the better answer. `lent` is a set of tags in the
+    value, not in its size, that other entries will watch: it is counted once for all of them.
     """
 
     value: object
     size: int
     tags: frozenset[str]
     watched: frozenset[str] | None = None
+    lent: frozenset[str] | None = None
     keep: bool = True
     failed: bool = False
 

@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from townsquare.cache.entries import Entry
 from townsquare.cache.ledger import EVERYTHING, Ledger
+from townsquare.cache.tag_sets import TagSets
 from townsquare.cache.tags import TagIndex
 
 SMALL_SHARE: Final = 0.1
@@ -39,11 +40,12 @@ class Store:
     ) -> None:
         self.capacity = capacity
         self.ledger = ledger
-        self.bytes = 0
         self.evictions = 0
         self._removed = removed
         self._entries: dict[str, Entry] = {}
+        self._entry_bytes = 0
         self._tagged = TagIndex()
+        self._sets = TagSets()
         self._small: OrderedDict[str, Entry] = OrderedDict()
         self._main: OrderedDict[str, Entry] = OrderedDict()
         self._small_bytes = 0
@@ -55,6 +57,11 @@ class Store:
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
+
+    @property
+    def bytes(self) -> int:
+        """What the entries take, and the sets of tags that they hold."""
+        return self._entry_bytes + self._sets.bytes
 
     def find(self, key: str) -> Entry | None:
         """Return the entry under `key` unless it has been invalidated; whether it is fresh is the caller's question."""
@@ -78,12 +85,14 @@ class Store:
 
     def add(self, entry: Entry) -> bool:
         """Keep an entry, in the place of the one under its key; False when it is not right any more, or too large."""
-        if entry.size > self.capacity * LARGEST_SHARE or not self.right(entry):
+        with_sets = entry.size + sum(map(self._sets.cost, _held_by(entry)))
+        if with_sets > self.capacity * LARGEST_SHARE or not self.right(entry):
             return False
         former = self._entries.get(entry.key)
         self._entries[entry.key] = entry
         self._tagged.add(entry)
-        self.bytes += entry.size
+        self._hold_sets(entry)
+        self._entry_bytes += entry.size
         if former is not None:
             self._succeed(former, entry)
         elif entry.key in self._ghosts:
@@ -99,7 +108,7 @@ class Store:
         """Say that an entry's value has come to take `more` bytes, wherever it is."""
         entry.size += more
         if self._entries.get(entry.key) is entry:
-            self.bytes += more
+            self._entry_bytes += more
             if not entry.in_main:
                 self._small_bytes += more
             self._make_room()
@@ -126,6 +135,15 @@ class Store:
         for entry in self:
             self._remove(entry, "cleared")
         self._ghosts.clear()
+
+    def _hold_sets(self, entry: Entry) -> None:
+        """Give the entry the sets that others have already, in the place of its own."""
+        if entry.watched is not None:
+            entry.watched = self._sets.hold(entry.watched)
+        if entry.lent is not None:
+            lent, entry.lent = entry.lent, self._sets.hold(entry.lent)
+            if entry.value is lent:
+                entry.value = entry.lent
 
     # --- removing ------------------------------------------------------------------------------------------------
 
@@ -156,8 +174,10 @@ class Store:
     def _forget(self, entry: Entry, why: Removal) -> None:
         if self._entries.get(entry.key) is entry:
             del self._entries[entry.key]
-        self.bytes -= entry.size
+        self._entry_bytes -= entry.size
         self._tagged.discard(entry)
+        for tags in _held_by(entry):
+            self._sets.release(tags)
         for forget in entry.on_removal:
             forget()
         self._removed(entry, why)
@@ -205,3 +225,7 @@ class Store:
         self._ghosts[key] = None
         while len(self._ghosts) > max(len(self._main), FEWEST_GHOSTS):
             self._ghosts.popitem(last=False)
+
+
+def _held_by(entry: Entry) -> list[frozenset[str]]:
+    return [tags for tags in (entry.watched, entry.lent) if tags is not None]

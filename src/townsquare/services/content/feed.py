@@ -18,7 +18,7 @@ from townsquare.kit.cached_routes import cached
 from townsquare.kit.database import Database
 from townsquare.kit.dependencies import Ctx, Db, DependsOn, SignedIn
 from townsquare.kit.identity import Viewer
-from townsquare.kit.kept import kept, kept_strategy
+from townsquare.kit.kept import Read, kept, kept_strategy
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, after_id, answer_page, page_of
 from townsquare.kit.problems import Problem, not_found
 from townsquare.services.content.people import RETURNED, find_person
@@ -161,9 +161,6 @@ LIST_FOLLOWED: Final = "SELECT followee FROM follows WHERE follower = $1 AND act
 
 FOLLOWED: Final = kept_strategy("FOLLOWED")
 
-TAG_BYTES: Final = 160
-"""What a tag takes in a set."""
-
 
 @get(
     "/feed/{user_id:str}",
@@ -199,10 +196,10 @@ async def newest_posts(db: Database, viewer: UUID, before: UUID, most: int) -> l
 async def _authors(cache: Cache, db: Database, viewer: UUID) -> frozenset[str]:
     """Return the tags of everybody whose posts come to a feed. They do not change from page to page, and seldom at all."""
 
-    async def read() -> tuple[frozenset[str], int]:
+    async def read() -> Read[frozenset[str]]:
         rows = await db.fetch(LIST_FOLLOWED, viewer)
         tags = frozenset({f"posts:{viewer}", *(f"posts:{row['followee']}" for row in rows)})
-        return tags, TAG_BYTES * len(tags)
+        return Read(tags, 0, lent=tags)
 
     return await kept(cache, FOLLOWED, f"followed {viewer.hex}", frozenset({f"follows:{viewer}"}), read)
 

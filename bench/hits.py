@@ -6,10 +6,12 @@ feed with their token, the beginning of a name to search for, the comments on a 
 which is in favour of the one without a cache. The figure is how much less time the median answer takes.
 """
 
+import sys
 from collections.abc import Callable
 
 from bench.cluster import Cluster, large_community
 from bench.harness import Report, Row, Spread, rounds, version_of
+from bench.line import Line
 from bench.load import Target, both_platforms, platform_versions, wrk
 from bench.seed_routes import SeedRoute, seed_routes
 
@@ -30,7 +32,8 @@ def run(count: int) -> Report:
 def _compared(cluster: Cluster, route: SeedRoute, kept: int, bare: int, count: int) -> Row:
     """`kept` and `bare` are the platforms' ports."""
     print(f"  {route.name}", flush=True)
-    series = rounds({"hit": _turns(cluster, route, kept), "without cache": _turns(cluster, route, bare)}, count)
+    ways = {"hit": _turns(cluster, route, kept, hits=True), "without cache": _turns(cluster, route, bare, hits=False)}
+    series = rounds(ways, count)
     saved = Spread.of([100 * (1 - hit / read) for hit, read in zip(*series.values(), strict=True)])
     figures = {name: Spread.of([1000 * value for value in values]).text("µs") for name, values in series.items()}
     what = f"{route.name}: latency of a hit, one client, against the same without cache"
@@ -38,13 +41,17 @@ def _compared(cluster: Cluster, route: SeedRoute, kept: int, bare: int, count: i
     return Row(what, figures, f"{saved.text('%')} less", goal, saved.median >= GOAL)
 
 
-def _turns(cluster: Cluster, route: SeedRoute, port: int) -> Callable[[], float]:
+def _turns(cluster: Cluster, route: SeedRoute, port: int, *, hits: bool) -> Callable[[], float]:
     """Return what takes a turn, with the route's next address, and returns the median latency in milliseconds."""
     addresses = iter(route.asked)
 
     def take() -> float:
         asked = next(addresses)
         token = None if asked.person is None else cluster.token(asked.person)
+        with Line(port) as line:
+            line.get(asked.path, token)
+            if line.get(asked.path, token).hit != hits:
+                sys.exit(f"bench: {asked.path} is {'no' if hits else 'a'} hit")
         return wrk(Target(f"http://127.0.0.1:{port}", asked.path, token=token), connections=1, seconds=SECONDS).median
 
     return take

@@ -194,6 +194,18 @@ def test_an_entry_that_grows_is_counted_and_may_cost_others_their_place():
     check_books(store)
 
 
+def test_the_names_of_what_has_gone_take_no_room():
+    store = store_of(1_000)
+    gc.collect()
+    tracemalloc.start()
+    for number in range(500):
+        store.add(entry(f"{number}".ljust(20_000, ".")))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert store.evictions
+    assert taken < 1.2 * store.capacity
+
+
 def test_a_set_that_many_hold_is_counted_once_and_stands_there_once():
     store = store_of(100)
     alone = store_of(100)

@@ -19,5 +19,5 @@ def check_books(store: Store) -> None:
     for tag in tags:
         assert set(store._tagged.holders(tag)) == {entry for entry in entries.values() if tag in entry.tags}
     assert len(store._tagged) == len(tags)
-    assert not store._ghosts.keys() & entries.keys()
+    assert not store._ghosts.keys() & set(map(hash, entries))
     assert len(store._ghosts) <= max(FEWEST_GHOSTS, len(entries) + 1)

@@ -50,7 +50,8 @@ class Store:
         self._main: OrderedDict[str, Entry] = OrderedDict()
         self._small_bytes = 0
         self._small_capacity = int(capacity * SMALL_SHARE)
-        self._ghosts: OrderedDict[str, None] = OrderedDict()
+        self._ghosts: OrderedDict[int, None] = OrderedDict()
+        """Hashes of keys, which may be long and are not counted once their entries are gone."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -95,8 +96,8 @@ class Store:
         self._entry_bytes += entry.size
         if former is not None:
             self._succeed(former, entry)
-        elif entry.key in self._ghosts:
-            del self._ghosts[entry.key]
+        elif hash(entry.key) in self._ghosts:
+            del self._ghosts[hash(entry.key)]
             self._enter_main(entry)
         else:
             self._small[entry.key] = entry
@@ -222,7 +223,7 @@ class Store:
         self._forget(entry, "evicted")
 
     def _remember_ghost(self, key: str) -> None:
-        self._ghosts[key] = None
+        self._ghosts[hash(key)] = None
         while len(self._ghosts) > max(len(self._main), FEWEST_GHOSTS):
             self._ghosts.popitem(last=False)
 

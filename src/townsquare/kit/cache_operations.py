@@ -48,10 +48,10 @@ class Explanation(Struct, frozen=True, omit_defaults=True):
 
 
 class LastHeard:
-    """What was told last of each key, for those that are not there any more."""
+    """What was told last of each key, for those that are not there any more: by its hash, for keys may be long."""
 
     def __init__(self) -> None:
-        self._told: OrderedDict[str, str] = OrderedDict()
+        self._told: OrderedDict[int, str] = OrderedDict()
 
     def hear(self, event: Event) -> None:
         """Remember why an entry is gone, or was never kept."""
@@ -71,11 +71,11 @@ class LastHeard:
 
     def of(self, key: str) -> str:
         """Return why there is no entry under `key`."""
-        return self._told.get(key, "nobody has asked for it since this process began, or that is long ago")
+        return self._told.get(hash(key), "nobody has asked for it since this process began, or that is long ago")
 
     def _note(self, key: str, why: str) -> None:
-        self._told.pop(key, None)
-        self._told[key] = why
+        self._told.pop(hash(key), None)
+        self._told[hash(key)] = why
         if len(self._told) > MAX_REMEMBERED:
             self._told.popitem(last=False)
 

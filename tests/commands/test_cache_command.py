@@ -49,6 +49,29 @@ async def test_explain_for_somebody_tells_whose_entries_are_looked_for(square: T
     assert [entry["whose"] for entry in found["entries"]] == ["-", ada.id.hex]
 
 
+async def test_explain_for_one_whom_a_block_singles_out_looks_for_theirs_alone(square: Town, cli: CommandLine) -> None:
+    ada, eve = await square.register("ada"), await square.register("eve")
+    assert (await square.users.put(f"/users/{eve.id}/block", as_=ada)).status == 204
+    await until_kept(square, ada)
+    assert (await explained(square, cli, ada))["reason"] == "A hit."
+    found = await explained(square, cli, ada, "--as", eve.handle)
+    assert found["reason"] == "A miss."
+    assert [entry["whose"] for entry in found["entries"]] == [eve.id.hex]
+
+
+async def test_explain_knows_that_somebody_followed_has_posted(square: Town, cli: CommandLine) -> None:
+    reader, author = await square.register("reader"), await square.register("author")
+    await square.befriend(reader, author)
+    path = f"/feed/{reader.id}"
+    asking = ("cache", "explain", f"/api/content{path}", "--as", reader.handle, "--port", port_of(square), "--json")
+    assert (await square.content.get(path, as_=reader)).status == 200
+    assert (await cli.beside(*asking)).json["reason"] == "A hit."
+    assert (await square.content.post("/posts", as_=author, json={"text": "hello"})).status == 201
+    found = (await cli.beside(*asking)).json
+    assert found["reason"] == "A miss."
+    assert "somebody followed has posted" in found["entries"][0]["reason"]
+
+
 async def test_a_purge_reaches_the_running_platform_and_nothing_else_goes(square: Town, cli: CommandLine) -> None:
     ada, grace = await square.register("ada"), await square.register("grace")
     for person in (ada, grace):

@@ -17,6 +17,7 @@ from townsquare.kit.service_cache import ServiceCache
 
 MAX_REMEMBERED: Final = 10_000
 PUBLIC: Final = "-"
+WATCHED_CHANGED: Final = "dropped: something it watches has changed (somebody followed has posted, say)"
 
 
 class KeptEntry(Struct, frozen=True, omit_defaults=True):
@@ -57,7 +58,7 @@ class LastHeard:
         """Remember why an entry is gone, or was never kept."""
         match event:
             case EntryInvalidated(key=key, tag=None):
-                self._note(key, "dropped: something it watches has changed (somebody followed has posted, say)")
+                self._note(key, WATCHED_CHANGED)
             case EntryInvalidated(key=key, tag=tag, xid=xid):
                 self._note(key, f"dropped: transaction {xid} changed {tag}")
             case EntryEvicted(key=key):
@@ -97,7 +98,7 @@ def cache_routes(kept: ServiceCache, routes: CachedRoutes) -> list[ControllerRou
         in_touch = kept.cache.trusted
         if route is None:
             return Explanation(path, in_touch, "No cached route has this path: it always goes to its handler.")
-        whose = _whose(route, asking)
+        whose = await _whose(kept, route, asking)
         entries = [_explain(kept, heard, who, f"{who} {prefix}{bare}?{route.query(query.encode())}") for who in whose]
         return Explanation(
             path,
@@ -113,20 +114,23 @@ def cache_routes(kept: ServiceCache, routes: CachedRoutes) -> list[ControllerRou
     return [explain]
 
 
-def _whose(route: CachedRoute, viewer: UUID | None) -> list[str]:
+async def _whose(kept: ServiceCache, route: CachedRoute, viewer: UUID | None) -> list[str]:
     """Return whose entries may answer, in the order in which they are looked for."""
     audience = route.declaration.audience
     if viewer is None:
         return [] if audience == "viewer" else [PUBLIC]
     if audience == "everybody":
         return [PUBLIC]
-    return [PUBLIC, viewer.hex] if audience == "plain" else [viewer.hex]
+    plain = audience == "plain" and kept.layer is not None and await kept.layer.is_plain(viewer)
+    return [PUBLIC, viewer.hex] if plain else [viewer.hex]
 
 
 def _explain(kept: ServiceCache, heard: LastHeard, whose: str, key: str) -> KeptEntry:
     entry = next((each for each in kept.cache.store if each.key == key), None)
     if entry is None:
         return KeptEntry(whose, key, kept=False, reason=heard.of(key))
+    if not kept.cache.store.right(entry):
+        return KeptEntry(whose, key, kept=False, reason=WATCHED_CHANGED)
     return _described(kept, whose, entry)
 
 

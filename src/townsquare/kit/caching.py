@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, cast
+from uuid import UUID
 
 from litestar.types import HTTPScope, Message, Receive, Send
 
@@ -106,14 +107,14 @@ class CacheLayer:
 
     async def _answer(self, asking: Asking, send: Send) -> int:
         try:
-            outcome, public, rests_on = await self._find(asking)
+            outcome, rests_on = await self._find(asking)
         except FillFailed as failure:
-            outcome, public, rests_on = Outcome(failure.value, "miss", None), False, ()
+            outcome, rests_on = Outcome(failure.value, "miss", None), ()
         except Exception as error:
-            outcome, public, rests_on = Outcome(self._refusal(asking, error), "miss", None), False, ()
+            outcome, rests_on = Outcome(self._refusal(asking, error), "miss", None), ()
         if isinstance(outcome.value, StoredResponse):
             self._teach(asking, outcome, rests_on)
-            return await self._send_stored(asking, outcome, outcome.value, send, public=public)
+            return await self._send_stored(asking, outcome, outcome.value, send)
         assert isinstance(outcome.value, Captured)  # noqa: S101  (a fill brings one or the other)
         return await _send(
             asking, send, outcome.value.status, [*outcome.value.headers, _status(outcome)], outcome.value.body
@@ -129,26 +130,30 @@ class CacheLayer:
 
     # --- which entry ---------------------------------------------------------------------------------------------
 
-    async def _find(self, asking: Asking) -> tuple[Outcome, bool, Sequence[Entry] | None]:
-        """Return the answer, whether it is everybody's, and the entries beside its own that led to it.
+    async def is_plain(self, person: UUID) -> bool:
+        """Say whether nothing singles a person out, so that they may be given what is kept for everybody."""
+        return (await self._standing_of(person))[0]
+
+    async def _find(self, asking: Asking) -> tuple[Outcome, Sequence[Entry] | None]:
+        """Return the answer, and the entries beside its own that led to it.
 
         None in their place says that something else led to it, which may not be so the next time.
         """
         viewer = asking.call.viewer
         token = asking.headers.get(b"consistency-token")
         if token is not None and not await self._reached(token.decode("latin-1")):
-            return await self._cache.bypass(asking.strategy, lambda: self._fill(asking, viewer)), False, ()
+            return await self._cache.bypass(asking.strategy, lambda: self._fill(asking, viewer)), ()
         audience = asking.route.declaration.audience
         if viewer is None or audience == "everybody":
-            return await self._fetch(asking, None), True, ()
+            return await self._fetch(asking, None), ()
         if audience != "plain":
-            return await self._fetch(asking, viewer), False, ()
-        plain, standing = await self._is_plain(viewer)
+            return await self._fetch(asking, viewer), ()
+        plain, standing = await self._standing_of(viewer.id)
         if plain:
             outcome = await self._fetch(asking, None)
             if isinstance(outcome.value, StoredResponse):
-                return outcome, True, standing
-        return await self._fetch(asking, viewer), False, standing
+                return outcome, standing
+        return await self._fetch(asking, viewer), standing
 
     async def _fetch(self, asking: Asking, viewer: Viewer | None) -> Outcome:
         key = asking.key(viewer)
@@ -159,13 +164,13 @@ class CacheLayer:
             key, asking.strategy, lambda: self._fill(asking, viewer), stale_if_failed=viewer is None
         )
 
-    async def _is_plain(self, viewer: Viewer) -> tuple[bool, Sequence[Entry] | None]:
-        """Say whether nothing singles the viewer out, and on which entry that knowledge rests, if it was kept."""
-        key = f"standing {viewer.id.hex}"
+    async def _standing_of(self, person: UUID) -> tuple[bool, Sequence[Entry] | None]:
+        """Say whether nothing singles a person out, and on which entry that knowledge rests, if it was kept."""
+        key = f"standing {person.hex}"
 
         async def fill() -> Filled:
-            plain = await self._context.database.fetchval(self._standing, viewer.id)
-            return Filled(plain, 1, _singled_out(viewer))
+            plain = await self._context.database.fetchval(self._standing, person)
+            return Filled(plain, 1, _singled_out(person))
 
         entry = self._cache.get(key)
         if entry is not None:
@@ -216,15 +221,13 @@ class CacheLayer:
         size = len(captured.body) + sum(len(name) + len(value) for name, value in headers)
         response = StoredResponse(headers, tag, captured.body)
         tags = frozenset(call.depends.tags)
-        own = frozenset[str]() if viewer is None else _singled_out(viewer)
+        own = frozenset[str]() if viewer is None else _singled_out(viewer.id)
         # An answer without tags would be kept whatever changed: its handler has forgotten to name them.
         return Filled(response, size, tags | own, call.depends.watched, keep=bool(tags))
 
     # --- answering -----------------------------------------------------------------------------------------------
 
-    async def _send_stored(
-        self, asking: Asking, outcome: Outcome, response: StoredResponse, send: Send, *, public: bool
-    ) -> int:
+    async def _send_stored(self, asking: Asking, outcome: Outcome, response: StoredResponse, send: Send) -> int:
         # What was made just now goes out plain: whoever waited for it need not wait for its compression too.
         coding: Coding = "identity"
         if outcome.entry is not None and outcome.result not in ("miss", "bypass"):
@@ -260,9 +263,9 @@ class CacheLayer:
         self.front.learn(asked, alias, rests_on)
 
 
-def _singled_out(viewer: Viewer) -> frozenset[str]:
-    """Name what singles a viewer out: whatever is kept for one viewer alone is out of date when that changes."""
-    return frozenset({f"blocks:{viewer.id}", f"mutes:{viewer.id}"})
+def _singled_out(person: UUID) -> frozenset[str]:
+    """Name what singles a person out: whatever is kept for them alone is out of date when that changes."""
+    return frozenset({f"blocks:{person}", f"mutes:{person}"})
 
 
 def _status(outcome: Outcome, now: float = 0.0) -> tuple[bytes, bytes]:

@@ -65,8 +65,6 @@ class Contact:
     """
 
     def __init__(self, cache: Cache, source: Source, identified: Callable[[str], None] = lambda _: None) -> None:
-        self.looks = 0
-        """How many have succeeded."""
         self._cache = cache
         self._source = source
         self._identified = identified
@@ -101,5 +99,4 @@ class Contact:
             return False
         self._before = look.snapshot
         self._cache.looked(look.snapshot, look.changes, sent + TRUST_SECONDS)
-        self.looks += 1
         return True

@@ -36,13 +36,6 @@ class Counts:
         """Return the counts by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    @property
-    def hit_ratio(self) -> float:
-        """The share of answers that cost no fill; 0 when nothing was asked."""
-        served = self.hit + self.hit_shared + self.stale + self.joined
-        asked = served + self.miss + self.bypass
-        return served / asked if asked else 0.0
-
 
 class Statistics:
     """The counts of all strategies of one cache."""

@@ -123,14 +123,6 @@ class Store:
             self._remove_changed(entry)
         return unseen
 
-    def remove(self, key: str) -> bool:
-        """Remove the entry under `key`, and whatever leads to it."""
-        entry = self._entries.get(key)
-        if entry is None:
-            return False
-        self._remove(entry, "cleared")
-        return True
-
     def clear(self) -> None:
         """Remove everything."""
         for entry in self:

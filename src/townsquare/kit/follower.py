@@ -153,11 +153,6 @@ class Follower:
         self._in_touch = True
         self._log = get_logger("follower")
 
-    @property
-    def looks(self) -> int:
-        """How many looks have succeeded."""
-        return self._contact.looks
-
     async def run(self) -> None:
         """Look until cancelled: at each commit, and by itself."""
         with self._outbox.waking() as woken:

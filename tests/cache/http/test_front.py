@@ -133,7 +133,7 @@ def test_the_remaining_lifetime_is_that_of_the_second(world: World) -> None:
     assert b"ttl=590;" in (world.answer(alias, unchanged=True) or b"")
 
 
-@pytest.mark.parametrize("by", ["change", "eviction", "replacement", "new beginning"])
+@pytest.mark.parametrize("by", ["change", "clearing", "replacement", "new beginning"])
 def test_an_alias_and_its_memos_end_with_the_entry(world: World, by: str) -> None:
     alias = world.learn(ASKED, world.entry("k", "tag"))
     world.remember(REQUEST, alias)
@@ -141,8 +141,8 @@ def test_an_alias_and_its_memos_end_with_the_entry(world: World, by: str) -> Non
     match by:
         case "change":
             world.cache.changed(Change(100, ["tag"]))
-        case "eviction":
-            world.cache.store.remove("k")
+        case "clearing":
+            world.cache.clear()
         case "replacement":
             world.entry("k", "tag")
         case _:

@@ -88,6 +88,19 @@ async def test_an_answer_of_the_front_differs_from_the_first_by_the_moment_alone
         assert second.headers.getall(name) == first.headers.getall(name), name  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("coding", ["identity", "gzip", "br"])
+async def test_what_was_read_in_any_coding_can_be_edited_by_its_tag(town: Town, coding: str) -> None:
+    person = await town.register()
+    path = f"/profile/{person.id}"
+    assert (await town.users.patch(path, as_=person, json={"bio": "about " * 50})).status == 200
+    await town.settle()
+    read = [await town.users.get(path, as_=person, headers={"Accept-Encoding": coding}) for _ in range(3)][-1]
+    assert read.headers.get("Content-Encoding", "identity") == coding
+    edit = {"If-Match": read.headers["ETag"]}
+    assert (await town.users.patch(path, as_=person, json={"bio": "another"}, headers=edit)).status == 200
+    assert (await town.users.patch(path, as_=person, json={"bio": "a third"}, headers=edit)).status == 412
+
+
 async def test_a_compressed_answer_is_counted_among_the_bytes_that_are_kept(town: Town) -> None:
     person = await town.register()
     path = f"/profile/@{person.handle}"

@@ -4,6 +4,7 @@ import hashlib
 
 import msgspec
 
+from townsquare.cache.http.responses import in_each_coding
 from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.problems import Problem
 
@@ -28,8 +29,12 @@ def matches(header: str, tag: str, *, weak: bool) -> bool:
 def require_match(request: AnyRequest, current: msgspec.Struct) -> None:
     """Refuse a write to something that is no longer what the caller read; without `If-Match` nothing is asked.
 
-    `current` is the resource exactly as GET answers it. Raises the problem `precondition_failed`.
+    `current` is the resource exactly as GET answers it, compressed or not: each coding has its own tag, and stands for the
+    same state. Raises the problem `precondition_failed`.
     """
     wanted = request.headers.get("if-match")
-    if wanted is not None and not matches(wanted, etag_of(msgspec.json.encode(current)), weak=False):
+    if wanted is None:
+        return
+    tags = in_each_coding(etag_of(msgspec.json.encode(current)).encode())
+    if not any(matches(wanted, tag.decode(), weak=False) for tag in tags):
         raise Problem("precondition_failed")

@@ -61,14 +61,13 @@ class StoredResponse:
 
     def tag(self, coding: Coding) -> bytes:
         """Return the entity tag of the body in a coding: other bytes, another strong tag (RFC 9110, 8.8.3.3)."""
-        suffix = _SUFFIX[coding]
-        return self.etag[:-1] + suffix + b'"' if suffix else self.etag
+        return _in_coding(self.etag, coding)
 
     def matches(self, if_none_match: bytes) -> bool:
         """True when the client has this answer, in whatever coding (weak comparison, RFC 9110, 13.1.2)."""
         if if_none_match.strip() == b"*":
             return True
-        ours = {self.tag(coding) for coding in _SUFFIX}
+        ours = in_each_coding(self.etag)
         return any(part.strip().removeprefix(b"W/") in ours for part in if_none_match.split(b","))
 
     def head(self, coding: Coding, extra: Headers) -> Headers:
@@ -83,6 +82,16 @@ class StoredResponse:
         """Return the headers of a 304: those that a 200 would have, but for the body's own (RFC 9110, 15.4.5)."""
         kept = [(name, value) for name, value in self.headers if name != b"content-type"]
         return [*kept, (b"etag", self.tag(coding)), *extra]
+
+
+def in_each_coding(etag: bytes) -> set[bytes]:
+    """Return the entity tags of all codings of the body that has this one when it is plain."""
+    return {_in_coding(etag, coding) for coding in _SUFFIX}
+
+
+def _in_coding(etag: bytes, coding: Coding) -> bytes:
+    suffix = _SUFFIX[coding]
+    return etag[:-1] + suffix + b'"' if suffix else etag
 
 
 def _encoded(body: bytes, coding: Coding) -> bytes:

@@ -13,6 +13,7 @@ from uuid import uuid4
 import asyncpg
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from testbed.platforms import frozen
 from testbed.postgres import start_test_postgres
@@ -254,6 +255,23 @@ async def test_a_cut_connection_ends_the_trust_at_once_and_loses_nothing(dsn: st
     assert process.cache.get("kept")
     assert process.cache.get("gone") is None
     assert len(process.identities) == 1
+
+
+async def test_what_nobody_had_expected_is_said_once_and_not_at_each_look(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = Following(dsn)
+
+    async def fail() -> None:
+        raise KeyError("incarnation")
+
+    with capture_logs() as lines:
+        with monkeypatch.context() as patched:
+            patched.setattr(process.follower._contact, "look", fail)
+            for _ in range(3):
+                await process.follower.look()
+        assert not process.cache.trusted
+        await process.follower.look()
+    assert process.cache.trusted
+    assert [line["event"] for line in lines] == ["a look at the outbox failed", "the cache is in touch again"]
 
 
 @pytest.fixture

@@ -178,7 +178,8 @@ class Follower:
                 self._log.warning("the cache has lost touch", error_type=type(error).__name__)
             self._in_touch = False
         except Exception as error:  # whatever it was: without looks nothing is answered from the cache ever again
-            self._log.error("a look at the outbox failed", exc_info=error)
+            if self._in_touch:  # it comes twice a second
+                self._log.error("a look at the outbox failed", exc_info=error)
             self._in_touch = False
         else:
             if not self._in_touch:

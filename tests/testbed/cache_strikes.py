@@ -215,7 +215,7 @@ async def worker_frozen(stage: Stage, witnesses: Witnesses) -> None:
             await witnesses.go_on(MANY)
             late = await _ask_while_frozen(workers[number], witnesses, lanes)
             await witnesses.go_on(MANY)
-        assert late == len(lanes)
+        assert late == len(lanes), [lane.process for lane in lanes]
 
 
 async def _ask_while_frozen(worker: psutil.Process, witnesses: Witnesses, lanes: Sequence[Lane]) -> int:

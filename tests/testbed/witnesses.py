@@ -54,6 +54,7 @@ class Lane:
             self._clients = {service: Client(session, base) for service, base in self._bases.items()}
             async with session.get(hello) as answer:
                 assert answer.status == 200
+                await answer.read()  # whose answer is not read to its end, is hung up on
             yield self
 
     async def call(self, service: str, method: str, path: str, **options: Any) -> Answer:

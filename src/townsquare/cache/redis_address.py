@@ -9,6 +9,7 @@ not know them, `ssl_certfile` and `ssl_keyfile` are our own; `sentinel_username`
 sentinels.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Final, Literal, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -38,14 +39,14 @@ class RedisAddress:
     @classmethod
     def parse(cls, url: str) -> "RedisAddress":
         """Read an address; raises ValueError, whose text never repeats the address: it may hold a password."""
-        try:
-            parts = urlsplit(url)
-        except ValueError:  # its own text has the address in it
-            raise ValueError(_NO_HOST) from None
+        # Some Pythons refuse several hosts of which one is an IPv6 address, so these are not theirs to split.
+        scheme, _, rest = url.partition("://")
+        place = re.split("[/?#]", rest, maxsplit=1)[0]
+        parts = urlsplit(f"{scheme}://{rest.removeprefix(place)}")
         if parts.scheme not in SCHEMES:
             raise ValueError(f"Expected an address that begins with {'://, '.join(SCHEMES[:-1])}:// or {SCHEMES[-1]}://")
         kind = cast("Kind", parts.scheme.partition("+")[2] or "single")  # one of SCHEMES
-        credentials, _, hosts = parts.netloc.rpartition("@")
+        credentials, _, hosts = place.rpartition("@")
         username, _, password = credentials.partition(":")
         return cls(
             kind,

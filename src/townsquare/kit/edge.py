@@ -92,7 +92,7 @@ class Edge:
 
     def count_read(self, who: int | None, address: str) -> bytes | None:
         """Count a read that is answered before it comes here; returns header lines, or None for one too many."""
-        decision = self._reads.take(network_of(address) if who is None else who, time.monotonic())
+        decision = self._reads.take(network_of(address) if who is None else who, time.monotonic_ns())
         return self._reads.lines(decision) if decision.allowed else None
 
     def named_client(self, forwarded: bytes) -> str:
@@ -147,7 +147,7 @@ class Edge:
         known = self._verifier.known(token)
         if known is not None:
             return known
-        address, now = network_of(call.address), time.monotonic()
+        address, now = network_of(call.address), time.monotonic_ns()
         if limited and not (look := self._bad_tokens.look(address, now)).allowed:
             raise refused(look)
         try:
@@ -159,7 +159,7 @@ class Edge:
 
     def _count(self, limiter: Limiter, call: Call) -> None:
         who = network_of(call.address) if call.viewer is None else call.viewer.id.int
-        decision = limiter.take(who, time.monotonic())
+        decision = limiter.take(who, time.monotonic_ns())
         call.headers += limiter.headers(decision)
         if not decision.allowed:
             raise refused(decision)

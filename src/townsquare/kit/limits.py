@@ -12,7 +12,6 @@ Written here and not taken from a library, because it stands in the way of every
 1 µs, the moving window of the library `limits` 7 µs with memory that nothing bounds.
 """
 
-import math
 import time
 from array import array
 from bisect import bisect_right
@@ -28,6 +27,7 @@ from townsquare.kit.calls import Call
 from townsquare.kit.problems import Problem
 from townsquare.settings import Settings
 
+SECOND: Final = 1_000_000_000
 MAX_CLIENTS: Final = 50_000
 MAX_STAMPS: Final = 1_000_000
 """Bounds of one policy's memory: at most about 30 MB, however many addresses an attacker has."""
@@ -79,20 +79,23 @@ class Decision(Struct, frozen=True, gc=False):
 
 
 class Limiter:
-    """Holds one policy for all clients of this process. Times are seconds of a monotonic clock."""
+    """Holds one policy for all clients of this process. Times are nanoseconds of a monotonic clock, as whole numbers: what is
+    told in seconds and counted in a sum of floats would not be the same moment.
+    """
 
     def __init__(self, policy: Policy, *, most_clients: int = MAX_CLIENTS, most_stamps: int = MAX_STAMPS) -> None:
         self.policy = policy
         self._policy_header = (b"ratelimit-policy", policy.header)
         self._name = policy.name.encode()
+        self._window = policy.window * SECOND
         self._policy_line = b"%b: %b\r\n" % self._policy_header
         self._most_clients = most_clients
         self._most_stamps = most_stamps
-        self._admitted: OrderedDict[Key, array[float]] = OrderedDict()
+        self._admitted: OrderedDict[Key, array[int]] = OrderedDict()
         """When each client's requests were admitted; whoever was admitted last stands last."""
         self._held = 0
 
-    def take(self, key: Key, now: float) -> Decision:
+    def take(self, key: Key, now: int) -> Decision:
         """Ask for one request of this client; when it is allowed it is counted."""
         stamps = self._current(key, now)
         room = self.policy.quota - len(stamps)
@@ -105,7 +108,7 @@ class Limiter:
         self._make_room(now)
         return Decision(allowed=True, remaining=room - 1, reset=self._reset(stamps, now))
 
-    def look(self, key: Key, now: float) -> Decision:
+    def look(self, key: Key, now: int) -> Decision:
         """Say what `take` would answer before it counts."""
         stamps = self._current(key, now)
         room = max(0, self.policy.quota - len(stamps))
@@ -125,25 +128,25 @@ class Limiter:
         """How many clients, and how many of their requests, are remembered."""
         return len(self._admitted), self._held
 
-    def _current(self, key: Key, now: float) -> "array[float]":
+    def _current(self, key: Key, now: int) -> "array[int]":
         stamps = self._admitted.get(key)
         if stamps is None:
-            return array("d")
-        old = bisect_right(stamps, now - self.policy.window)
+            return array("q")
+        old = bisect_right(stamps, now - self._window)
         if old:
             del stamps[:old]
             self._held -= old
         return stamps
 
-    def _reset(self, stamps: "array[float]", now: float) -> int:
-        return math.ceil(stamps[0] + self.policy.window - now) if stamps else 0
+    def _reset(self, stamps: "array[int]", now: int) -> int:
+        return -((now - stamps[0] - self._window) // SECOND) if stamps else 0  # rounded up
 
-    def _make_room(self, now: float) -> None:
+    def _make_room(self, now: int) -> None:
         """Forget whose last request is a window old, and, when the memory is full, whoever was admitted longest ago.
 
         That one then gets the whole quota again: a limit that forgets is better than one that refuses strangers.
         """
-        horizon = now - self.policy.window
+        horizon = now - self._window
         while len(self._admitted) > 1:
             key, stamps = next(iter(self._admitted.items()))
             full = len(self._admitted) > self._most_clients or self._held > self._most_stamps
@@ -163,7 +166,7 @@ class Limit:
         """Count one request of `key`; raises the problem `rate_limited`. The answer's headers say what is left."""
         if self._limiter is None:
             return
-        decision = self._limiter.take(key, time.monotonic())
+        decision = self._limiter.take(key, time.monotonic_ns())
         call.headers += self._limiter.headers(decision)
         if not decision.allowed:
             raise refused(decision)

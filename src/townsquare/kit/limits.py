@@ -79,8 +79,8 @@ class Decision(Struct, frozen=True, gc=False):
 
 
 class Limiter:
-    """Holds one policy for all clients of this process. Times are nanoseconds of a monotonic clock, as whole numbers: what is
-    told in seconds and counted in a sum of floats would not be the same moment.
+    """Holds one policy for all clients of this process. Times are whole nanoseconds of a monotonic clock: in sums of
+    floats, the moment that a client is told and the one that is compared would not be the same.
     """
 
     def __init__(self, policy: Policy, *, most_clients: int = MAX_CLIENTS, most_stamps: int = MAX_STAMPS) -> None:

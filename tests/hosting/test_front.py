@@ -54,9 +54,7 @@ async def test_behind_a_proxy_each_visitor_has_a_quota_of_their_own(proxied: Tow
 async def test_a_person_has_one_quota_from_wherever_they_ask(proxied: Town) -> None:
     person = await proxied.register()
     path = f"/profile/{person.id}"
-    cache = proxied.host.services["users"].cache
-    assert cache is not None
-    await cache.follower.look()  # what was written just now is kept from the next look on
+    await proxied.noticed("users")  # what was written just now is kept from the next look on
     answers = [
         await proxied.users.get(path, as_=person, headers={"X-Forwarded-For": f"192.0.2.{100 + number}"})
         for number in range(QUOTA + 1)

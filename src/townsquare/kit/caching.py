@@ -113,7 +113,8 @@ class CacheLayer:
         except Exception as error:
             outcome, rests_on = Outcome(self._refusal(asking, error), "miss", None), ()
         if isinstance(outcome.value, StoredResponse):
-            self._teach(asking, outcome, rests_on)
+            if outcome.result == "hit" and rests_on is not None:
+                self._teach(asking, outcome, rests_on)
             return await self._send_stored(asking, outcome, outcome.value, send)
         assert isinstance(outcome.value, Captured)  # noqa: S101  (a fill brings one or the other)
         return await _send(
@@ -240,12 +241,13 @@ class CacheLayer:
             prepare(self._cache, outcome.entry, coding)
         return await _send(asking, send, 200, response.head(coding, extra), response.body(coding))
 
-    def _teach(self, asking: Asking, outcome: Outcome, rests_on: Sequence[Entry] | None) -> None:
-        """Let the front answer such a request from now on."""
+    def _teach(self, asking: Asking, outcome: Outcome, rests_on: Sequence[Entry]) -> None:
+        """Let the front answer such a request from now on.
+
+        This is done at a hit, which shows that it is asked again: most misses are the only ones to ask for what they ask.
+        """
         entry, call = outcome.entry, asking.call
-        if self.front is None or entry is None or outcome.result == "stale" or call.forwarded or call.internal:
-            return
-        if rests_on is None:
+        if self.front is None or entry is None or call.forwarded or call.internal:
             return
         asked = asking.from_outside()
         response = cast("StoredResponse", entry.value)

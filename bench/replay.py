@@ -39,7 +39,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TypeVar
@@ -89,8 +88,8 @@ def run(count: int) -> Report:
 def _workload(cluster: Cluster, count: int, *, evenly: bool) -> list[Row]:
     name = f"writers drawn {'evenly' if evenly else 'by popularity'}"
     print(f"  {name}", flush=True)
-    with platform(cluster, PORT, cache_mb=str(MEGABYTES)) as base, ExitStack() as stack:
-        replay = Replay(cluster, [stack.enter_context(Line(PORT)) for _ in range(CONNECTIONS)], evenly=evenly)
+    with platform(cluster, PORT, cache_mb=str(MEGABYTES)) as base:
+        replay = Replay(cluster, evenly=evenly)
         replay.warm()
         counted = [replay.play(number) for number in range(1, count + 1)]
         kept = sum(metric(base, "cache_bytes")) / 1e6
@@ -179,9 +178,8 @@ class Ideal:
 class Replay:
     """Draws the requests, sends them, and tells them to the ideal caches."""
 
-    def __init__(self, cluster: Cluster, lines: Sequence[Line], *, evenly: bool) -> None:
+    def __init__(self, cluster: Cluster, *, evenly: bool) -> None:
         self._cluster = cluster
-        self._lines = lines
         self._random = random.Random(1)
         active = self._random.sample(READERS, len(READERS))
         people = [_visible(number) for number in range(1, SIZE.people + 1)]
@@ -214,10 +212,11 @@ class Replay:
         """Send one round's requests, each when its time has come."""
         counted = Counted({kind: Tally() for kind in GOALS})
         begun = due = time.monotonic()
-        while due < begun + ROUND_SECONDS:
-            self._count(self._draw(), counted)
-            due += self._random.expovariate(RATE)
-            time.sleep(max(0.0, due - time.monotonic()))
+        with Line(PORT) as line:
+            while due < begun + ROUND_SECONDS:
+                self._count(line, self._draw(), counted)
+                due += self._random.expovariate(RATE)
+                time.sleep(max(0.0, due - time.monotonic()))
         counted.seconds = time.monotonic() - begun
         said = ", ".join(f"{kind} {tally.hits}/{tally.reads} hits" for kind, tally in counted.tallies.items())
         print(f"  round {number}: {said}, {counted.writes} writes, {counted.rate:.0f}/s", flush=True)
@@ -228,15 +227,16 @@ class Replay:
         self._together(self._posts, self._delete)
 
     def _together(self, items: Sequence[T], send: Callable[[Line, T], object]) -> None:
-        """Send over all connections, in order but for the few that are on their way at once."""
+        """Send over several connections, in order but for the few that are on their way at once."""
         waiting = iter(items)
 
-        def send_on(line: Line) -> None:
-            for item in waiting:
-                send(line, item)
+        def send_some(_: int) -> None:
+            with Line(PORT) as line:
+                for item in waiting:
+                    send(line, item)
 
-        with ThreadPoolExecutor(len(self._lines)) as pool:
-            list(pool.map(send_on, self._lines))
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            list(pool.map(send_some, range(CONNECTIONS)))
 
     def _draw(self) -> Asked:
         self._now += 1 / RATE
@@ -245,9 +245,9 @@ class Replay:
         who = self._writer if writes else self._reader if kind == "feed" else self._person
         return Asked(kind, writes, who(), int(100 * self._random.random()))
 
-    def _count(self, asked: Asked, counted: Counted) -> None:
+    def _count(self, line: Line, asked: Asked, counted: Counted) -> None:
         possible, in_the_long_run = self._lasting.hit(asked, self._now), self._ending.hit(asked, self._now)
-        hit = self._send(self._lines[0], asked)
+        hit = self._send(line, asked)
         if asked.writes:
             counted.writes += 1
             return

@@ -112,7 +112,11 @@ async def world() -> AsyncIterator[World]:
 
 
 async def test_a_thousand_who_ask_at_once_cost_one_fill(world: World):
-    outcomes = await asyncio.gather(*(world.ask() for _ in range(1_000)))
+    world.origin.slow = True
+    asked = [world.begin_to_ask() for _ in range(1_000)]
+    await world.until(lambda: world.origin.waits)
+    world.origin.waits[0].set()
+    outcomes = await asyncio.gather(*asked)
     assert world.origin.fills == 1
     assert {outcome.value for outcome in outcomes} == {1}
     assert [outcome.result for outcome in outcomes].count("joined") == 999
@@ -123,15 +127,59 @@ async def test_a_thousand_who_ask_at_once_cost_one_fill(world: World):
     assert entry.value == 1
 
 
-async def test_a_fill_goes_on_when_the_one_who_began_it_leaves(world: World):
+async def test_when_the_one_who_fills_leaves_one_fill_begins_anew_for_all_who_wait(world: World):
     world.origin.slow = True
-    first, second = world.begin_to_ask(), world.begin_to_ask()
+    first, *others = [world.begin_to_ask() for _ in range(10)]
     await world.until(lambda: world.origin.waits)
     first.cancel()
-    await asyncio.wait([first])
+    await world.until(lambda: len(world.origin.waits) == 2)
+    others[0].cancel()  # nor does it end with another
+    world.origin.waits[1].set()
+    assert {(await other).value for other in others[1:]} == {2}
+    assert first.cancelled()
+    assert world.origin.fills == 2
+    assert not world.seen(OriginFailed)
+
+
+async def test_a_fill_goes_on_though_nobody_waits_for_it_any_more(world: World):
+    world.origin.slow = True
+    asked = world.begin_to_ask()
+    await world.until(lambda: world.origin.waits)
+    asked.cancel()
+    await world.until(lambda: len(world.origin.waits) == 2)
+    world.origin.waits[1].set()
+    await world.until(lambda: world.cache.get("key"))
+    assert (await world.ask()).value == 2
+
+
+async def test_who_waits_for_a_second_fill_is_not_cancelled_with_the_one_who_fills(world: World):
+    async def ask_again() -> Outcome:
+        await world.ask()
+        return await world.ask()
+
+    world.origin.slow = True
+    again = asyncio.create_task(ask_again())
+    await world.until(lambda: len(world.origin.waits) == 1)
+    world.cache.changed(Change(150, ["a"]))
+    waiting = world.begin_to_ask()
+    await asyncio.sleep(0)
+    world.look(151)
     world.origin.waits[0].set()
-    assert (await second).value == 1
-    assert world.origin.fills == 1
+    await world.until(lambda: len(world.origin.waits) == 2)
+    again.cancel()
+    await world.until(lambda: len(world.origin.waits) == 3)
+    world.origin.waits[2].set()
+    assert (await waiting).value == 3
+
+
+async def test_a_caller_s_own_deadline_is_not_taken_for_the_fill_s(world: World):
+    world.origin.slow = True
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.001):
+            await world.ask()
+    assert not world.seen(OriginFailed)
+    await world.until(lambda: len(world.origin.waits) == 2)
+    world.origin.waits[1].set()
 
 
 async def test_who_came_during_a_fill_that_a_write_overtook_gets_a_newer_one(world: World):

@@ -70,8 +70,8 @@ async def _trusts_from_the_answer_on(self: Contact) -> bool:
 async def _joins_anything(self: Cache, flight: Any, wanted: Any, *, joined: bool) -> Any:
     import asyncio
 
-    await asyncio.wait([flight])
-    return flight.result()
+    await asyncio.wait([flight.landed])
+    return flight.landed.result()
 
 
 RULES: dict[str, tuple[type, str, Any]] = {

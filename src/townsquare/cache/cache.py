@@ -13,7 +13,7 @@ from typing import Final
 
 from townsquare.cache.entries import Entry
 from townsquare.cache.events import Begun, EntryEvicted, EntryInvalidated, Event, ServedStale, TouchLost, TouchRegained
-from townsquare.cache.fills import Filler, Flight, Flights, Moment
+from townsquare.cache.fills import Deadline, Filler, Flight, Flights, Moment
 from townsquare.cache.ledger import Ledger
 from townsquare.cache.outcomes import Change, Fill, Filled, FillFailed, Outcome, Result, Wanted
 from townsquare.cache.second_level import SecondLevel
@@ -59,7 +59,6 @@ class Cache:
         self.listeners: list[Callable[[Event], None]] = []
         """Told of what happens; see `events.py`."""
         self._clock = clock
-        self._flights = Flights()
         self._filler = Filler(
             self.store,
             self.statistics,
@@ -71,6 +70,7 @@ class Cache:
             trusted=lambda: self.trusted,
             tell=self._tell,
         )
+        self._flights = Flights(self._filler.fill)
         self._source = 0
         self._in_touch = False
         self._cause: tuple[str | None, int | None] = (None, None)
@@ -167,49 +167,52 @@ class Cache:
             counts.hit += 1
             return Outcome(kept.value, "hit", kept)
         self._notice_lost_touch(now)
-        joined = flight is not None
-        flight = flight or self._take_off(wanted)
-        if kept is None:
-            outcome = await self._landed(flight, wanted, joined=joined)
+        if kept is not None:
+            outcome = await self._rather_stale(kept, flight, wanted, if_failed=stale_if_failed)
+        elif flight is not None:
+            outcome = await self._landed(flight, wanted, joined=True)
         else:
-            outcome = await self._rather_stale(kept, flight, wanted, joined=joined, if_failed=stale_if_failed)
+            outcome = await self._flights.fly(wanted)
         counts.count(outcome.result)
         return outcome
 
     async def bypass(self, strategy: Strategy, fill: Fill) -> Outcome:
         """Ask the origin without a look at what is kept, for a caller who must see what may not be known here yet."""
         self.statistics.of(strategy.name).bypass += 1
-        async with asyncio.timeout(strategy.hard_deadline):
+        with Deadline(strategy.hard_deadline):
             filled = await fill()
         if filled.failed:
             raise FillFailed(filled.value)
         return Outcome(filled.value, "bypass", None)
 
     async def _landed(self, flight: Flight, wanted: Wanted, *, joined: bool) -> Outcome:
-        """Wait for a fill; it goes on when the caller leaves.
+        """Wait for a fill, which does not end when the caller leaves.
 
         One that we joined began before we came. It may have read before a write that we know to be done, or long ago, so
         its answer is ours only where an entry of the same age would be; else one that begins now is right for all who wait.
         """
         source = self._source
-        await asyncio.wait([flight])
+        await asyncio.wait([flight.landed])
         if not joined:
-            return flight.result()
-        if self.trusted and source == self._source and not flight.cancelled() and flight.exception() is None:
-            outcome = flight.result()
+            return flight.landed.result()
+        if self.trusted and source == self._source and not flight.landed.cancelled() and not flight.landed.exception():
+            outcome = flight.landed.result()
             if outcome.entry is not None and self.store.right(outcome.entry):
                 return Outcome(outcome.value, "joined", outcome.entry)
-        following = self._flights.of(wanted.key)
-        if following is None:
-            return await self._landed(self._take_off(wanted), wanted, joined=False)
-        outcome = await self._landed(following, wanted, joined=False)
-        return Outcome(outcome.value, "joined", outcome.entry)
+        while (following := self._flights.of(wanted.key)) is not None:
+            await asyncio.wait([following.landed])
+            if not following.landed.cancelled():  # as when the one who filled has left: then another is under way
+                outcome = following.landed.result()
+                return Outcome(outcome.value, "joined", outcome.entry)
+        return await self._landed(self._flights.take_off(wanted), wanted, joined=False)
 
-    async def _rather_stale(self, kept: Entry, flight: Flight, wanted: Wanted, *, joined: bool, if_failed: bool) -> Outcome:
+    async def _rather_stale(self, kept: Entry, flight: Flight | None, wanted: Wanted, *, if_failed: bool) -> Outcome:
         """Prefer the fill, but not for long: what has outlived its lifetime unchanged is still right.
 
         Out of contact nobody knows that, so then only a failure of the origin makes the old answer the better one.
         """
+        joined = flight is not None
+        flight = flight or self._flights.take_off(wanted)
         patience = asyncio.timeout(wanted.strategy.soft_deadline if self.trusted else None)
         try:
             async with patience:
@@ -224,18 +227,15 @@ class Cache:
                 raise
         return await self._landed(flight, wanted, joined=joined)
 
-    def _take_off(self, wanted: Wanted) -> Flight:
-        return self._flights.take_off(wanted.key, self._filler.fill(wanted))
-
     def _refresh(self, kept: Entry, now: float, wanted: Wanted) -> None:
         """Fill anew what was asked for near its end; if that fails, the next attempt waits for half of what is left."""
         kept.look_again_at = now + (kept.fresh_until - now) / 2
 
-        def landed(flight: Flight) -> None:
+        def landed(flight: asyncio.Future[Outcome]) -> None:
             if not flight.cancelled() and flight.exception() is None:
                 kept.counts.refreshed += 1
 
-        self._take_off(wanted).add_done_callback(landed)
+        self._flights.take_off(wanted).landed.add_done_callback(landed)
 
     # --- telling -------------------------------------------------------------------------------------------------
 

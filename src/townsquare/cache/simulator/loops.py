@@ -27,11 +27,11 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
     def end(self) -> None:
         """Cancel what runs, and close."""
-        tasks = asyncio.all_tasks(self)
-        for task in tasks:
-            task.cancel()
         self.set_exception_handler(_ignore)  # what a killed process had begun is nobody's fault
-        self.run_until_idle()
+        while tasks := asyncio.all_tasks(self):  # again, for a fill whose caller has left takes off anew
+            for task in tasks:
+                task.cancel()
+            self.run_until_idle()
         self.close()
 
     def _idle(self, seconds: float | None) -> None:

@@ -8,44 +8,37 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Final, cast
 from uuid import UUID
 
-from litestar.types import HTTPScope, Message, Receive, Send
+from litestar.types import HTTPScope, Receive, Send
 
 from townsquare.cache.cache import Cache, Filled, FillFailed, Outcome
 from townsquare.cache.entries import Entry
 from townsquare.cache.http.front import Alias, Asked, Front, prepare
 from townsquare.cache.http.responses import Coding, StoredResponse
 from townsquare.cache.strategies import Strategy
-from townsquare.kit.asgi import Headers, HTTPApp
+from townsquare.kit.asgi import Headers
 from townsquare.kit.cached_routes import CachedRoute, CachedRoutes
 from townsquare.kit.calls import Call, call_of
+from townsquare.kit.conditional import etag_of
 from townsquare.kit.context import Context
 from townsquare.kit.errors import to_problem
 from townsquare.kit.identity import Viewer
 from townsquare.kit.problems import unavailable
 from townsquare.kit.request_log import RequestLog
+from townsquare.kit.requests import MadeAnswer, RequestLayer
 
 STANDING: Final = Strategy("STANDING", lifetime=600, grace=0, shared=False)
 """Whether anything singles a viewer out: not one of the 22, because it is never an answer."""
 PUBLIC: Final = (b"cache-control", b"public, max-age=0, must-revalidate")
 PRIVATE: Final = (b"cache-control", b"private, no-cache")
 MAX_TOKENS: Final = 8
-_MADE_ANEW: Final = frozenset({b"content-length", b"etag", b"cache-control"})
+_MADE_ANEW: Final = frozenset({b"content-length", b"cache-control"})
 _DETAILS: Final = {"hit": b"l1", "joined": b"l1", "hit_shared": b"l2", "stale": b"stale"}
 
 
-@dataclass(frozen=True, slots=True)
-class Captured:
-    """A whole answer that was made and not kept."""
-
-    status: int
-    headers: Headers
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asking:
     """A request for a cached route. `query` is in its normal form."""
 
@@ -75,10 +68,10 @@ class Asking:
 
 
 class CacheLayer:
-    """ASGI app around a service's own. `standing` is SQL that says of `$1` whether nothing singles them out."""
+    """ASGI app around the layer that runs handlers. `standing` is SQL that says of `$1` whether nothing singles them out."""
 
-    def __init__(self, app: HTTPApp, routes: CachedRoutes, cache: Cache, context: Context, standing: str) -> None:
-        self._app = app
+    def __init__(self, requests: RequestLayer, routes: CachedRoutes, cache: Cache, context: Context, standing: str) -> None:
+        self._requests = requests
         self._routes = routes
         self._cache = cache
         self._context = context
@@ -93,7 +86,7 @@ class CacheLayer:
         call = call_of(scope)
         route = self._routes.find(scope["path"]) if scope["method"] in ("GET", "HEAD") else None
         if route is None or (call.viewer is None and (call.internal or route.declaration.audience == "viewer")):
-            await self._app(scope, receive, send)
+            await self._requests(scope, receive, send)
             return
         asking = Asking(route, scope, call, route.query(scope["query_string"]), dict(scope["headers"]))
         started = time.perf_counter()
@@ -116,18 +109,18 @@ class CacheLayer:
             if outcome.result == "hit" and rests_on is not None:
                 self._teach(asking, outcome, rests_on)
             return await self._send_stored(asking, outcome, outcome.value, send)
-        assert isinstance(outcome.value, Captured)  # noqa: S101  (a fill brings one or the other)
-        return await _send(
-            asking, send, outcome.value.status, [*outcome.value.headers, _status(outcome)], outcome.value.body
-        )
+        made = outcome.value
+        assert isinstance(made, MadeAnswer)  # noqa: S101  (a fill brings one or the other)
+        return await _send(asking, send, made.status, [*made.headers, _status(outcome)], made.body)
 
-    def _refusal(self, asking: Asking, error: Exception) -> Captured:
+    def _refusal(self, asking: Asking, error: Exception) -> MadeAnswer:
         """Answer what went wrong outside a handler."""
         problem = unavailable("This takes too long right now.") if isinstance(error, TimeoutError) else to_problem(error)
         if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
             self._log.unhandled(error, asking.scope["method"], asking.call.id)
-        headers, body = problem.encoded(asking.call.prefix + asking.scope["path"], asking.call.id)
-        return Captured(problem.status, headers, body)
+        refusal = MadeAnswer()
+        refusal.problem(problem, asking.call.prefix + asking.scope["path"], asking.call.id)
+        return refusal
 
     # --- which entry ---------------------------------------------------------------------------------------------
 
@@ -200,31 +193,18 @@ class CacheLayer:
         """Run the handler as `viewer`, with nothing else of the request that could show in a shared answer."""
         call = Call(asking.call.id, asking.call.address)
         call.prefix, call.viewer = asking.call.prefix, viewer
-        call.filling = True
-        scope = cast(
-            "HTTPScope",
-            {
-                **asking.scope,
-                "method": "GET",
-                "query_string": asking.query.encode(),
-                "headers": [],
-                "state": {},
-                "call": call,
-            },
-        )
-        captured = await _capture(self._app, scope)
-        if captured.status != HTTPStatus.OK:
-            failed = captured.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-            return Filled(captured, 0, frozenset(), keep=False, failed=failed)
-        headers = [header for header in captured.headers if header[0] not in _MADE_ANEW]
-        headers.append(PUBLIC if viewer is None else PRIVATE)
-        tag = next((value for name, value in captured.headers if name == b"etag"), b"")
-        size = len(captured.body) + sum(len(name) + len(value) for name, value in headers)
-        response = StoredResponse(headers, tag, captured.body)
+        query = asking.query.encode()
+        own: dict[str, object] = {"method": "GET", "query_string": query, "headers": [], "state": {}, "call": call}
+        made = await self._requests.make(cast("HTTPScope", {**asking.scope, **own}))
+        if made.status != HTTPStatus.OK:
+            failed = made.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            return Filled(made, 0, frozenset(), keep=False, failed=failed)
+        response = _stored(made, PUBLIC if viewer is None else PRIVATE)
         tags = frozenset(call.depends.tags)
-        own = frozenset[str]() if viewer is None else _singled_out(viewer.id)
-        # An answer without tags would be kept whatever changed: its handler has forgotten to name them.
-        return Filled(response, size, tags | own, call.depends.watched, keep=bool(tags))
+        keep = bool(tags)  # without tags it would be kept whatever changed: its handler has forgotten to name them
+        if viewer is not None:
+            tags |= _singled_out(viewer.id)
+        return Filled(response, response.size, tags, call.depends.watched, keep=keep)
 
     # --- answering -----------------------------------------------------------------------------------------------
 
@@ -237,7 +217,7 @@ class CacheLayer:
         if_none_match = asking.headers.get(b"if-none-match")
         if if_none_match is not None and response.matches(if_none_match):
             return await _send(asking, send, 304, response.head_unchanged(coding, extra), b"")
-        if outcome.entry is not None:
+        if outcome.entry is not None and coding != "identity":
             prepare(self._cache, outcome.entry, coding)
         return await _send(asking, send, 200, response.head(coding, extra), response.body(coding))
 
@@ -280,22 +260,15 @@ def _status(outcome: Outcome, now: float = 0.0) -> tuple[bytes, bytes]:
     return b"cache-status", b"townsquare; fwd=miss; stored" if outcome.entry is not None else b"townsquare; fwd=miss"
 
 
-async def _capture(app: HTTPApp, scope: HTTPScope) -> Captured:
-    """Run an app to its end, and keep what it sends."""
-    status, headers, body = 500, list[tuple[bytes, bytes]](), bytearray()
-
-    async def receive() -> Any:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def keep(message: Message) -> None:
-        nonlocal status, headers
-        if message["type"] == "http.response.start":
-            status, headers = message["status"], list(message["headers"])
-        elif message["type"] == "http.response.body":
-            body.extend(message["body"])
-
-    await app(scope, receive, keep)
-    return Captured(status, headers, bytes(body))
+def _stored(made: MadeAnswer, control: tuple[bytes, bytes]) -> StoredResponse:
+    """Make what is kept of an answer: what is the same for everybody who gets it."""
+    headers, tag = [control], None
+    for header in made.headers:
+        if header[0] == b"etag":
+            tag = header[1]
+        elif header[0] not in _MADE_ANEW:
+            headers.append(header)
+    return StoredResponse(headers, tag or etag_of(made.body).encode(), made.body)
 
 
 async def _send(asking: Asking, send: Send, status: int, headers: Headers, body: bytes) -> int:

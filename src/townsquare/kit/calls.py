@@ -22,8 +22,7 @@ class Call:
     """
 
     __slots__ = (
-        "address", "depends", "filling", "forwarded", "headers", "id", "internal", "operator", "prefix",
-        "viewer", "write",
+        "address", "depends", "forwarded", "headers", "id", "internal", "operator", "prefix", "viewer", "write",
     )  # fmt: skip
 
     def __init__(self, identifier: str, address: str, *, internal: bool = False, operator: bool = False) -> None:
@@ -41,8 +40,6 @@ class Call:
         self.write: Write | None = None
         self.depends = Depends()
         """What the answer depends on; handlers of cached routes say it."""
-        self.filling = False
-        """True for a run of a handler that fills the cache: not a request of anybody's."""
 
 
 def call_of(scope: Mapping[str, Any]) -> Call:

@@ -41,15 +41,12 @@ class RequestLayer:
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        if call_of(scope).filling:
-            await self._read(scope, receive, _ReadAnswer(send, scope))
-            return
         started = time.perf_counter()
         self._metrics.in_flight += 1
         method = str(scope["method"])
         if method == "HEAD":  # is answered as GET, of which the server must not know: it counts the bytes it sends
             scope = cast("HTTPScope", {**scope})
-        answer = _ReadAnswer(send, scope) if method in SAFE_METHODS else _Answer()
+        answer = _ReadAnswer(send, scope) if method in SAFE_METHODS else MadeAnswer()
         try:
             if isinstance(answer, _ReadAnswer):
                 await self._read(scope, receive, answer)
@@ -58,6 +55,15 @@ class RequestLayer:
         finally:
             self._metrics.in_flight -= 1
             self._observe(scope, method, answer.status, time.perf_counter() - started)
+
+    async def make(self, scope: HTTPScope) -> "MadeAnswer":
+        """Return the answer to a GET that is nobody's request but is made to be kept: not counted, tagged or sent."""
+        answer = MadeAnswer()
+        try:
+            await self._app(scope, _no_body, answer.collect)
+        except Exception as error:
+            self._refuse(error, scope, answer)
+        return answer
 
     def _observe(self, scope: HTTPScope, method: str, status: int, seconds: float) -> None:
         route = str(cast("dict[str, object]", scope).get("path_template") or UNMATCHED)
@@ -74,7 +80,7 @@ class RequestLayer:
             self._refuse(error, scope, answer)
             await answer.send_whole()
 
-    def _refuse(self, error: Exception, scope: HTTPScope, answer: "_Answer") -> None:
+    def _refuse(self, error: Exception, scope: HTTPScope, answer: "MadeAnswer") -> None:
         """Make the answer say what the error means to the caller."""
         call = call_of(scope)
         problem = to_problem(error)
@@ -82,7 +88,7 @@ class RequestLayer:
             self._log.unhandled(error, str(scope["method"]), call.id)
         answer.problem(problem, call.prefix + str(scope["path"]), call.id)
 
-    async def _change(self, scope: HTTPScope, receive: Receive, send: Send, answer: "_Answer") -> None:
+    async def _change(self, scope: HTTPScope, receive: Receive, send: Send, answer: "MadeAnswer") -> None:
         call = call_of(scope)
         call.write = write = Write(self._context.database, self._context.outbox, self._context.name)
         try:
@@ -97,9 +103,11 @@ class RequestLayer:
             answer.headers.append((b"consistency-token", write.token.encode()))
         answer.headers = [_located(header, call.prefix) for header in answer.headers]
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        await send({"type": "http.response.body", "body": bytes(answer.body), "more_body": False})
+        await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
-    async def _in_transaction(self, scope: HTTPScope, receive: Receive, answer: "_Answer", write: Write, call: Call) -> None:
+    async def _in_transaction(
+        self, scope: HTTPScope, receive: Receive, answer: "MadeAnswer", write: Write, call: Call
+    ) -> None:
         headers = dict(scope["headers"])
         _require_known_type(headers)
         _require_length(headers, self._context.settings.max_body)
@@ -118,11 +126,11 @@ class RequestLayer:
         if answer.status >= HTTPStatus.BAD_REQUEST:
             return
         if idempotent is not None:
-            await idempotent.keep(write, Answer(answer.status, answer.headers, bytes(answer.body)))
+            await idempotent.keep(write, Answer(answer.status, answer.headers, answer.body))
         await write.commit()
 
 
-class _Answer:
+class MadeAnswer:
     """An answer on its way out: status, headers, body."""
 
     __slots__ = ("body", "headers", "status")
@@ -130,7 +138,7 @@ class _Answer:
     def __init__(self) -> None:
         self.status: int = CLIENT_GONE
         self.headers: Headers = []
-        self.body = bytearray()
+        self.body = b""
 
     def start(self, message: Message) -> None:
         start = cast("dict[str, Any]", message)
@@ -143,15 +151,15 @@ class _Answer:
             self.body += message["body"]
 
     def kept(self, kept: Answer) -> None:
-        self.status, self.headers, self.body = kept.status, list(kept.headers), bytearray(kept.body)
+        self.status, self.headers, self.body = kept.status, list(kept.headers), kept.body
         self.headers.append((b"idempotency-replayed", b"true"))
 
     def problem(self, problem: Problem, path: str, identifier: str) -> None:
         headers, body = problem.encoded(path, identifier)
-        self.status, self.headers, self.body = problem.status, headers, bytearray(body)
+        self.status, self.headers, self.body = problem.status, headers, body
 
 
-class _ReadAnswer(_Answer):
+class _ReadAnswer(MadeAnswer):
     """The answer to a read: tagged when it is whole, passed on in pieces when it is not."""
 
     __slots__ = ("_head", "_if_none_match", "_send", "consistency_token", "started")
@@ -177,7 +185,7 @@ class _ReadAnswer(_Answer):
             await self._send(message)
 
     async def send_whole(self) -> None:
-        await self._begin(bytes(self.body), more=False)
+        await self._begin(self.body, more=False)
 
     async def _begin(self, body: bytes, *, more: bool) -> None:
         self.started = True
@@ -257,6 +265,10 @@ def _until_gone(receive: Receive) -> Receive:
         return message
 
     return heard
+
+
+async def _no_body() -> Any:
+    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 def _replay(body: bytes) -> Receive:

@@ -40,6 +40,11 @@ class StoredResponse:
         self._bodies: dict[Coding, bytes] = {"identity": body}
 
     @property
+    def size(self) -> int:
+        """The bytes of headers and plain body."""
+        return len(self.plain) + sum(len(name) + len(value) for name, value in self.headers)
+
+    @property
     def plain(self) -> bytes:
         """The body as it was made."""
         return self._bodies["identity"]

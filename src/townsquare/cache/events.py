@@ -3,12 +3,12 @@
 A listener is called at once, in the middle of the work: it must be quick, and must not touch the cache.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class EntryKept:
+
+class EntryKept(Struct, frozen=True):
     """A fill brought a value, and it was kept. `seconds` is how long the fill took."""
 
     strategy: str
@@ -16,16 +16,14 @@ class EntryKept:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class EntryRefused:
+class EntryRefused(Struct, frozen=True):
     """A value was not kept: what it depends on had changed meanwhile, or it is too large."""
 
     strategy: str
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class EntryInvalidated:
+class EntryInvalidated(Struct, frozen=True):
     """Transaction `xid` changed `tag`, and the entry had not seen it; None for watched tags, where nobody knows which."""
 
     strategy: str
@@ -34,16 +32,14 @@ class EntryInvalidated:
     xid: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class EntryEvicted:
+class EntryEvicted(Struct, frozen=True):
     """The entry was thrown out to make room."""
 
     strategy: str
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class ServedStale:
+class ServedStale(Struct, frozen=True):
     """An entry was served in its grace: a newer one took long, or the origin failed."""
 
     strategy: str
@@ -51,26 +47,22 @@ class ServedStale:
     because: Literal["slow", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class OriginFailed:
+class OriginFailed(Struct, frozen=True):
     """A fill failed, or took longer than its hard deadline."""
 
     strategy: str
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class TouchLost:
+class TouchLost(Struct, frozen=True):
     """Somebody asked, and contact with the source had been lost: nothing is served as fresh."""
 
 
-@dataclass(frozen=True, slots=True)
-class TouchRegained:
+class TouchRegained(Struct, frozen=True):
     """A look has succeeded again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(Struct, frozen=True):
     """The source is a new one, or another than before: everything was dropped."""
 
 

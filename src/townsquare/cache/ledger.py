@@ -87,9 +87,10 @@ class Ledger:
         newest, xmax = self._newest, snapshot.xmax
         if xmax < self.known_from or newest.get(EVERYTHING, -1) >= xmax:
             return False
-        if any(newest.get(tag, -1) >= xmax for tag in tags):
-            return False
-        return all(self._left_alone(tags, xid) for xid in snapshot.active)
+        for tag in tags:  # loops, because a fill is checked here and a generator takes longer than its tags
+            if newest.get(tag, -1) >= xmax:
+                return False
+        return not snapshot.active or all(self._left_alone(tags, xid) for xid in snapshot.active)
 
     def changed_since(self, position: int, tags: frozenset[str], snapshot: Snapshot) -> bool:
         """True when one of `tags` (all of watched families) may have changed after `position`, unseen by the snapshot.

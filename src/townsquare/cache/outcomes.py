@@ -1,8 +1,9 @@
 """What goes into the cache and what comes out of it."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from townsquare.cache.entries import Entry
 from townsquare.cache.strategies import Strategy
@@ -10,8 +11,7 @@ from townsquare.cache.strategies import Strategy
 Result = Literal["hit", "hit_shared", "stale", "miss", "joined", "bypass"]
 
 
-@dataclass(frozen=True, slots=True)
-class Filled:
+class Filled(Struct, frozen=True):
     """What a fill brought. `size` is in bytes; with `keep` false (an error, say) it is answered and forgotten.
 
     `failed` says that the origin itself failed: a stale entry is then the better answer. `lent` is a set of tags in the
@@ -30,8 +30,7 @@ class Filled:
 Fill = Callable[[], Awaitable[Filled]]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What a caller asks for. A `refresh` takes no entry from the second level that is itself due for one."""
 
     key: str
@@ -40,8 +39,7 @@ class Wanted:
     refresh: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """A value, how it was come by, and the entry that holds it (None when it was not kept)."""
 
     value: object
@@ -57,8 +55,7 @@ class FillFailed(Exception):
         self.value = value
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A committed transaction's effect: `xid` changed all of `tags`."""
 
     xid: int

@@ -45,7 +45,10 @@ class Statistics:
 
     def of(self, strategy: str) -> Counts:
         """Return the strategy's counts, made at the first call."""
-        return self._counts.setdefault(strategy, Counts())
+        counts = self._counts.get(strategy)
+        if counts is None:
+            counts = self._counts[strategy] = Counts()
+        return counts
 
     def by_strategy(self) -> dict[str, Counts]:
         """Return all counts."""

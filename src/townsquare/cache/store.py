@@ -86,13 +86,15 @@ class Store:
 
     def add(self, entry: Entry) -> bool:
         """Keep an entry, in the place of the one under its key; False when it is not right any more, or too large."""
-        with_sets = entry.size + sum(map(self._sets.cost, _held_by(entry)))
+        sets = _held_by(entry)
+        with_sets = entry.size + sum(map(self._sets.cost, sets)) if sets else entry.size
         if with_sets > self.capacity * LARGEST_SHARE or not self.right(entry):
             return False
         former = self._entries.get(entry.key)
         self._entries[entry.key] = entry
         self._tagged.add(entry)
-        self._hold_sets(entry)
+        if sets:
+            self._hold_sets(entry)
         self._entry_bytes += entry.size
         if former is not None:
             self._succeed(former, entry)

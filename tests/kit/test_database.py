@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -137,3 +138,34 @@ async def test_of_a_commit_that_was_cut_off_nobody_says_that_nothing_was_changed
     assert (problem.status, problem.headers["Retry-After"]) == (503, "1")
     assert "not known" in problem.detail
     assert "nothing was changed" in to_problem(DatabaseUnavailable()).detail
+
+
+@pytest.fixture
+async def bounded(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
+    """A pool of ten connections to a server that takes two."""
+    async with Database(postgres.url("postgres"), size=1).connection() as admin:
+        await admin.execute("CREATE ROLE bounded LOGIN CONNECTION LIMIT 2")
+    server = urlsplit(postgres.url("postgres"))
+    database = Database(server._replace(netloc="bounded@").geturl(), size=10)
+    await database.open()
+    yield database
+    await database.close()
+    async with Database(postgres.url("postgres"), size=1).connection() as admin:
+        await admin.execute("DROP ROLE bounded")
+
+
+async def test_a_server_that_takes_fewer_connections_than_the_pool_would_have_serves_all_the_same(bounded: Database) -> None:
+    answers = await asyncio.gather(*(bounded.fetchval("SELECT pg_sleep(0.01) IS NOT NULL") for _ in range(50)))
+    assert answers == [True] * 50
+
+
+async def test_one_overdue_query_makes_nobody_else_fail(postgres: EmbeddedPostgres) -> None:
+    database = Database(postgres.url("postgres"), size=5, deadline=0.5)
+    await database.open()
+    overdue = asyncio.create_task(database.execute("SELECT pg_sleep(20)"))
+    while not overdue.done():  # what goes on beside it, and needs new connections the moment it is ended
+        assert await asyncio.gather(*(database.fetchval("SELECT 1") for _ in range(20))) == [1] * 20
+    with pytest.raises(DatabaseUnavailable):
+        await overdue
+    assert await asyncio.gather(*(database.fetchval("SELECT 1") for _ in range(20))) == [1] * 20
+    await database.close()

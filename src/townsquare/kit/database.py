@@ -69,6 +69,8 @@ class Database:
         self._opening = 0
         self._waiters: deque[tuple[asyncio.Future[Connection], float]] = deque()
         self._retry_at = 0.0
+        self._answered = 0.0
+        """Until when the use of a connection might have lasted that came to its end last."""
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -188,7 +190,15 @@ class Database:
         self._let_one_probe_through()
         until = time.monotonic() + self.deadline if until is None else until
         if len(self._busy) + self._opening < self.size:
-            return await self._connect(until)
+            try:
+                return await self._connect(until)
+            except DatabaseUnavailable as error:
+                if not isinstance(error.__cause__, pg.TooManyConnectionsError):
+                    raise
+                if connection := self._pop():
+                    return connection
+                if not self._busy:
+                    raise  # else it serves as many as it will: one of those comes free
         waiter: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
         self._waiters.append((waiter, until))
         try:
@@ -229,7 +239,8 @@ class Database:
                 server_settings={} if self.pooler else {"application_name": self.name},
             )
         except (*_LOST, pg.PostgresError) as error:
-            self._retry_at = time.monotonic() + PROBE_SECONDS
+            if not isinstance(error, pg.TooManyConnectionsError):
+                self._retry_at = time.monotonic() + PROBE_SECONDS
             raise DatabaseUnavailable("The database cannot be reached.") from error
         finally:
             self._opening -= 1
@@ -237,11 +248,13 @@ class Database:
         return self._lend(connection, until)
 
     def _release(self, connection: Connection) -> None:
-        if self._busy.pop(connection, None) is None:
+        until = self._busy.pop(connection, None)
+        if until is None:
             return
         if connection.is_closed() or self._closed:
             self._replace_for_waiter()
             return
+        self._answered, self._retry_at = until, 0.0
         while self._waiters:
             waiter, until = self._waiters.popleft()
             if not waiter.done():
@@ -273,7 +286,8 @@ class Database:
             now = time.monotonic()
             for connection, until in list(self._busy.items()):
                 if now > until:
-                    self._retry_at = now + PROBE_SECONDS
+                    if until > self._answered:  # else others were answered meanwhile: it is the query that is slow
+                        self._retry_at = now + PROBE_SECONDS
                     connection.terminate()
             self._end_waits(now)
 

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, NamedTuple, cast
+from typing import Any
+
+from msgspec import Struct
 
 from townsquare.cache.entries import Entry
 from townsquare.cache.events import EntryKept, EntryRefused, Event, OriginFailed
@@ -15,7 +17,7 @@ from townsquare.cache.store import Store
 from townsquare.cache.tracing import Tracer
 
 
-class Moment(NamedTuple):
+class Moment(Struct, frozen=True):
     """When a fill began: which source it was (a number), what its last look had seen, where the ledger's log was."""
 
     source: int
@@ -33,9 +35,10 @@ class Deadline:
         self._passed = False
 
     def __enter__(self) -> None:
-        self._task = _current_task()
-        self._cancelling = self._task.cancelling()
-        self._timer = self._task.get_loop().call_later(self._seconds, self._pass)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  (there is one wherever a coroutine runs)
+        self._task, self._cancelling = task, task.cancelling()
+        self._timer = task.get_loop().call_later(self._seconds, self._pass)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._timer.cancel()
@@ -77,7 +80,8 @@ class Flights:
         """
         if self._closed:
             raise asyncio.CancelledError
-        task = _current_task()
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  (as above)
         landed: asyncio.Future[Outcome] = task.get_loop().create_future()
         self._flights[wanted.key] = Flight(landed, task)
         try:
@@ -118,10 +122,6 @@ class Flights:
             del self._flights[key]
         if not flight.landed.cancelled():
             flight.landed.exception()
-
-
-def _current_task() -> asyncio.Task[Any]:
-    return cast("asyncio.Task[Any]", asyncio.current_task())  # there is one wherever a coroutine runs
 
 
 class Filler:

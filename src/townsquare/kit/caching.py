@@ -91,7 +91,7 @@ class CacheLayer:
         asking = Asking(route, scope, call, route.query(scope["query_string"]), dict(scope["headers"]))
         started = time.perf_counter()
         self._metrics.in_flight += 1
-        status = HTTPStatus.SERVICE_UNAVAILABLE.value
+        status: int = HTTPStatus.SERVICE_UNAVAILABLE
         try:
             status = await self._answer(asking, send)
         finally:

@@ -26,7 +26,7 @@ class Moment(Struct, frozen=True):
 
 
 class Deadline:
-    """Ends what is done inside it after so many seconds with a TimeoutError: `asyncio.timeout` at a fifth of its price."""
+    """Ends what is done inside it after so many seconds: as `asyncio.timeout` does, at half its price."""
 
     __slots__ = ("_cancelling", "_passed", "_seconds", "_task", "_timer")
 
@@ -74,9 +74,9 @@ class Flights:
         return self._flights.get(key)
 
     async def fly(self, wanted: Wanted) -> Outcome:
-        """Fill in the caller's own task, which costs a third of another one.
+        """Fill in the caller's own task: another one, and waiting for it, would be the dearest part of a miss.
 
-        When the caller leaves, the fill takes off anew in a task of its own: others may wait for it, and the next ask.
+        When the caller leaves, the fill takes off anew in a task of its own: others wait for it, or will ask.
         """
         if self._closed:
             raise asyncio.CancelledError
@@ -86,15 +86,16 @@ class Flights:
         self._flights[wanted.key] = Flight(landed, task)
         try:
             outcome = await self._fill(wanted)
-        except BaseException as error:
+        except asyncio.CancelledError:
             del self._flights[wanted.key]
-            if not isinstance(error, asyncio.CancelledError):
-                landed.set_exception(error)
-                landed.exception()  # looked at, so that a failure nobody waits for is not reported as forgotten
-                raise
             if not self._closed:
                 self.take_off(wanted)
             landed.cancel()
+            raise
+        except BaseException as error:
+            del self._flights[wanted.key]
+            landed.set_exception(error)
+            landed.exception()  # looked at, so that a failure nobody waits for is not reported as forgotten
             raise
         del self._flights[wanted.key]
         landed.set_result(outcome)

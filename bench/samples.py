@@ -37,6 +37,8 @@ MIDDLE: Final = post_id(SIZE.posts // 2)
 NOW: Final = datetime.now(UTC)
 BEFORE_ALL: Final = (datetime(9999, 1, 1, tzinfo=UTC), NEWEST)
 HASH: Final = bytes(32)
+SIMILAR: Final = [f"person{number}" for number in range(1100, 1200)]
+"""What people are called, each another one."""
 MUCH: Final = 101
 
 NEW_POST: Final = """[{"id": "0192f000-0000-7000-8000-000000000001", "text": "t", "html": "h", "visibility": "public",
@@ -218,7 +220,12 @@ USERS: Final[Mapping[str, list[Arguments]]] = {
     "proof.LOCK_ACCOUNT": [(FAMOUS,)],
     "proof.LOCK_ACCOUNT_IF": [(FAMOUS, "$argon2id$none")],
     "search.FIND_BEGINNING": [(text, ORDINARY, "", False, FIRST, 21) for text in ("alda", "person_12", "zzz")],
-    "search.FIND_TYPOS": [(text, ORDINARY, "", FIRST, 21) for text in ("peke", "elsien", "markeliskvo", "fara behpoer")],
+    "search.FIND_SPELLINGS": [(text,) for text in ("person_1234", "persom", "markeliskvo", "fara behpoer", "x" * 60)],
+    "search.FIND_TYPOS": [
+        ("persom", ORDINARY, "", False, FIRST, 21, ["person"], ["person!"]),
+        ("persom", ORDINARY, "person 15", False, FIRST, 21, ["person"], ["person!"]),
+        ("person_1234", ORDINARY, "", False, FIRST, 21, SIMILAR, [f"{key}!" for key in SIMILAR]),
+    ],
     "second_factor.ENROL": [(FAMOUS, "secret")],
     "second_factor.CONFIRM": [(FAMOUS, NOW, 1)],
     "second_factor.DISABLE": [(FAMOUS,)],

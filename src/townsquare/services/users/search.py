@@ -4,7 +4,8 @@ First come those whose handle or name, from any of its words on, begins with wha
 who is called exactly so stands before the longer ones, and a handle before an equal name. Then come those who are
 one typo away: in one word a letter is missing, one too many, another one, or two are swapped, and the other words
 begin as they were typed. Accents, case, punctuation and the order of the words make no difference. A word of
-fewer than three letters is not taken for a typo of another.
+fewer than three letters is not taken for a typo of another. Where names go on with more than 200 different characters
+(as Chinese ones begin), the last of them are not tried in the place of what was typed.
 """
 
 from typing import Annotated, Final, NamedTuple
@@ -26,8 +27,9 @@ from townsquare.strategies import SEARCH_RESULTS
 MAX_QUERY: Final = 100
 
 # Walks people_names_key_idx from the cursor on, and for each key one look into people_names' primary key: a person is
-# shown once, for the first of their keys that begins so. The constant inner limit tells the planner that only a page
-# is wanted, also in a plan for any $6. `chr(1114111)` is the last character there is.
+# shown once, for the first of their keys that begins so. It starts at the later of the key and the cursor: of two lower
+# bounds PostgreSQL takes the row's, and would walk there from the first name of all. The constant inner limit tells the
+# planner that only a page is wanted, also in a plan for any $6. `chr(1114111)` is the last character there is.
 FIND_BEGINNING: Final = """
 SELECT *
 FROM (
@@ -35,9 +37,8 @@ FROM (
     FROM people_names AS n
     JOIN people AS p ON p.id = n.person
     WHERE search_key($1) <> ''
-      AND n.key >= search_key($1)
+      AND (n.key, n.of_name, n.person) > (greatest(search_key($1) COLLATE "C", $3), $4, $5)
       AND n.key < search_key($1) || chr(1114111)
-      AND (n.key, n.of_name, n.person) > ($3, $4, $5)
       AND NOT EXISTS (
           SELECT FROM people_names AS earlier
           WHERE earlier.person = n.person AND earlier.key >= search_key($1) AND earlier.key < n.key
@@ -51,42 +52,85 @@ ORDER BY key, of_name, id
 LIMIT $6
 """
 
-# Each order of the words that were typed is looked up by its first word, in people_names_short_word_idx and
-# people_names_long_word_idx; reads all that may be one typo away from it (the trigrams' default threshold of 0.3 lets
-# every typo in nine letters or more pass), and sorts those that are.
-FIND_TYPOS: Final = """
-WITH asked AS (
-    SELECT key, split_part(key, ' ', 1) AS word
-    FROM search_keys($1) AS key
-    WHERE char_length(split_part(key, ' ', 1)) >= 3
-), near AS (
-    SELECT n.person, n.key, n.word, asked.word AS asked_word, asked.key AS asked_key
-    FROM asked
-    JOIN people_names AS n ON char_length(n.word) <= 8 AND one_letter_less(n.word) && one_letter_less(asked.word)
+# What may have been meant, as far as somebody is called so: the ranges [key, past) of people_names_key_idx. Each order
+# of the words is tried with each typo in its first word: `before` it all is right, then a letter is left out, swapped
+# with the next, put in or replaced. Which letters that can be the index itself tells, by one look for each letter with
+# which a name goes on after `before` ('!' is the first character after the blank): a hundred or two for a common name,
+# however many people have it. At most 200 are tried in a place, in the order of their codes: all of several alphabets, but
+# not each of the thousands of Chinese characters that may begin a name. The limit of 61 tells the planner how few places
+# a word has.
+FIND_SPELLINGS: Final = """
+WITH RECURSIVE asked AS (
+    SELECT word, substr(key, char_length(word) + 1) AS rest, CASE key WHEN word THEN '!' ELSE chr(1114111) END AS past
+    FROM search_keys($1) AS key, split_part(key, ' ', 1) AS word
+    WHERE char_length(word) >= 3
+), places AS (
+    SELECT asked.*, place, left(word, place) COLLATE "C" AS before
+    FROM asked, LATERAL (SELECT generate_series(0, char_length(word)) AS place LIMIT 61) AS of_word
+), letters AS (
+    SELECT places.*, NULL COLLATE "C" AS letter, before || '!' AS next, 0 AS tried
+    FROM places
     UNION ALL
-    SELECT n.person, n.key, n.word, asked.word, asked.key
-    FROM asked
-    JOIN people_names AS n ON char_length(n.word) > 8 AND n.word % asked.word
-), found AS (
-    SELECT person, min(key) AS key
-    FROM near
-    WHERE abs(char_length(word) - char_length(asked_word)) <= 1
-      AND starts_with(key, word || substr(asked_key, char_length(asked_word) + 1))
-      AND one_typo_apart(word, asked_word)
-    GROUP BY person
+    SELECT word, rest, past, place, before, n.letter, before || n.letter || chr(1114111), tried + 1
+    FROM letters, LATERAL (
+        SELECT substr(key, place + 1, 1) AS letter
+        FROM people_names
+        WHERE key >= next AND key < before || chr(1114111)
+        ORDER BY key
+        LIMIT 1
+    ) AS n
+    WHERE tried < 200
+), spelled AS (
+    SELECT before || substr(word, place + 2) || rest AS key, past FROM places
+    UNION
+    SELECT before || reverse(substr(word, place + 1, 2)) || substr(word, place + 3) || rest, past FROM places
+    UNION
+    SELECT before || letter || substr(word, place + 1) || rest, past FROM letters WHERE letter IS NOT NULL
+    UNION
+    SELECT before || letter || substr(word, place + 2) || rest, past FROM letters WHERE letter IS NOT NULL
 )
-SELECT true AS typo, f.key, true AS of_name, p.id, p.handle, p.display_name, p.avatar
-FROM found AS f
-JOIN people AS p ON p.id = f.person
-WHERE (f.key, f.person) > ($3, $4)
-  AND NOT EXISTS (
-      SELECT FROM people_names AS n
-      WHERE n.person = f.person AND n.key >= search_key($1) AND n.key < search_key($1) || chr(1114111)
-  )
-  AND p.hidden_at IS NULL
-  AND NOT EXISTS (SELECT FROM blocks AS b WHERE b.blocked = $2 AND b.blocker = p.id)
-ORDER BY f.key, f.person
-LIMIT $5
+SELECT s.key, s.key || s.past AS past
+FROM spelled AS s
+WHERE NOT starts_with(s.key, (SELECT search_key($1)))
+  AND EXISTS (SELECT FROM people_names AS n WHERE n.key >= s.key AND n.key < s.key || s.past)
+"""
+
+# Walks each of the ranges $7 to $8 in people_names_key_idx from the cursor on, for a page at most, and sorts what it
+# finds. In people_names' primary key it sees who was found by a beginning, or by an earlier key, or in an earlier range:
+# that of "anna" holds that of "anna b".
+FIND_TYPOS: Final = """
+WITH near AS MATERIALIZED (
+    SELECT key COLLATE "C" AS key, past, key COLLATE "C" <= $3 AS begun
+    FROM unnest($7::text[], $8::text[]) AS meant (key, past)
+)
+SELECT true AS typo, found.*
+FROM near, LATERAL (
+    SELECT n.key, n.of_name, p.id, p.handle, p.display_name, p.avatar
+    FROM people_names AS n
+    JOIN people AS p ON p.id = n.person
+    WHERE (n.key, n.of_name, n.person) > (
+          greatest(near.key, $3),
+          begun AND $4,
+          CASE WHEN begun THEN $5 ELSE '00000000-0000-0000-0000-000000000000'::uuid END
+      )
+      AND n.key < near.past
+      AND NOT EXISTS (
+          SELECT FROM people_names AS better
+          WHERE better.person = n.person
+            AND better.key >= (SELECT search_key($1)) AND better.key < (SELECT search_key($1)) || chr(1114111)
+      )
+      AND NOT EXISTS (
+          SELECT FROM people_names AS earlier, near AS also
+          WHERE earlier.person = n.person AND earlier.key >= also.key AND earlier.key < also.past
+            AND earlier.key <= n.key AND (earlier.key, also.key) < (n.key, near.key)
+      )
+      AND p.hidden_at IS NULL
+      AND NOT EXISTS (SELECT FROM blocks AS b WHERE b.blocked = $2 AND b.blocker = p.id)
+    ORDER BY n.key, n.of_name, n.person
+    LIMIT 101
+) AS found
+ORDER BY key, of_name, id
+LIMIT $6
 """
 
 
@@ -129,8 +173,16 @@ async def _find(db: Database, wanted: str, viewer: UUID | None, after: Place, co
         rows = await db.fetch(FIND_BEGINNING, wanted, viewer, after.key, after.of_name, after.person, count)
         after = _FIRST_TYPO
     if len(rows) < count:
-        rows += await db.fetch(FIND_TYPOS, wanted, viewer, after.key, after.person, count - len(rows))
+        rows += await _find_typos(db, wanted, viewer, after, count - len(rows))
     return rows
+
+
+async def _find_typos(db: Database, wanted: str, viewer: UUID | None, after: Place, count: int) -> list[asyncpg.Record]:
+    near = await db.fetch(FIND_SPELLINGS, wanted)
+    if not near:
+        return []
+    keys, pasts = [row["key"] for row in near], [row["past"] for row in near]
+    return await db.fetch(FIND_TYPOS, wanted, viewer, after.key, after.of_name, after.person, count, keys, pasts)
 
 
 def _place(row: asyncpg.Record) -> Place:

@@ -1,5 +1,4 @@
 -- People as everybody may see them; what only they may see is in accounts.
-CREATE EXTENSION IF NOT EXISTS pg_trgm;
 CREATE EXTENSION IF NOT EXISTS unaccent;
 
 CREATE TABLE people (

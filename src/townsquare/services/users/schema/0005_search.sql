@@ -21,52 +21,15 @@ AS $$
     WHERE key <> ''
 $$;
 
--- The word itself and the word with each one of its letters left out: words that are one typo apart share one of these.
-CREATE FUNCTION one_letter_less(word text) RETURNS text[]
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN (
-    SELECT array_agg(DISTINCT left(word, i - 1) || substr(word, i + 1))
-    FROM generate_series(1, char_length(word) + 1) AS i
-);
-
--- True when the words are equal, or one letter more, one less, one other or two swapped neighbours apart.
-CREATE FUNCTION one_typo_apart(a text, b text) RETURNS boolean
-LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
-AS $$
-DECLARE
-    longer integer := char_length(a) - char_length(b);
-    i integer := 1;
-BEGIN
-    IF abs(longer) > 1 OR a = b THEN
-        RETURN a = b;
-    END IF;
-    WHILE substr(a, i, 1) = substr(b, i, 1) LOOP
-        i := i + 1;
-    END LOOP;
-    RETURN CASE longer
-        WHEN 1 THEN substr(a, i + 1) = substr(b, i)
-        WHEN -1 THEN substr(a, i) = substr(b, i + 1)
-        ELSE substr(a, i + 1) = substr(b, i + 1)
-            OR substr(a, i, 2) = reverse(substr(b, i, 2)) AND substr(a, i + 2) = substr(b, i + 2)
-    END;
-END
-$$;
-
 CREATE TABLE people_names (
     key text COLLATE "C" NOT NULL,
     of_name boolean NOT NULL,
     person uuid NOT NULL REFERENCES people ON DELETE CASCADE,
-    word text COLLATE "C" NOT NULL GENERATED ALWAYS AS (split_part(key, ' ', 1)) STORED,
     PRIMARY KEY (person, key)
 );
 
+-- Typos are found by it too, without an index of their own: it says which letters a name can go on with.
 CREATE INDEX people_names_key_idx ON people_names (key, of_name, person);
--- A typo leaves too few trigrams of a short word ("jhon" and "john" share one of nine), so short words are found by what
--- is left of them, exactly; for long ones that would be six times the room (50,000 people: 97 MB), and trigrams do.
-CREATE INDEX people_names_short_word_idx ON people_names USING gin (one_letter_less(word))
-WHERE char_length(word) <= 8;
-CREATE INDEX people_names_long_word_idx ON people_names USING gin (word gin_trgm_ops)
-WHERE char_length(word) > 8;
 
 CREATE FUNCTION name_person() RETURNS trigger
 LANGUAGE plpgsql

@@ -17,8 +17,8 @@ from bench.seed_routes import SeedRoute, seed_routes
 
 PORT = 18_340
 SECONDS = 1.0
-GOAL = 90.0
-"""Per cent; the specification expects 60 to 90."""
+GOAL = 60.0
+"""Per cent: the lower end of what the specification expects, 60 to 90."""
 
 
 def run(count: int) -> Report:
@@ -37,7 +37,7 @@ def _compared(cluster: Cluster, route: SeedRoute, kept: int, bare: int, count: i
     saved = Spread.of([100 * (1 - hit / read) for hit, read in zip(*series.values(), strict=True)])
     figures = {name: Spread.of([1000 * value for value in values]).text("µs") for name, values in series.items()}
     what = f"{route.name}: latency of a hit, one client, against the same without cache"
-    goal = f"at least {GOAL:.0f} % less (60 to 90 % expected)"
+    goal = f"at least {GOAL:.0f} to 90 % less"
     return Row(what, figures, f"{saved.text('%')} less", goal, saved.median >= GOAL)
 
 

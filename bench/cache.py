@@ -31,9 +31,9 @@ from pathlib import Path
 
 from bench import contenders
 from bench.cluster import Cluster, cache_folder, large_community
-from bench.contenders import LOAD_CORE, SERVER_CORE, Contender, fetched, started
+from bench.contenders import Contender, started
 from bench.harness import Report, Row, Spread, need, pinned, ratios, rounds
-from bench.load import metric, settle
+from bench.load import LOAD_CORE, SERVER_CORE, answers, metric, settle
 from bench.seed import person_id
 
 PORT = 18_330
@@ -129,8 +129,8 @@ def _platform(cluster: Cluster) -> Iterator[Contender]:
 def _lengthen(platform: Contender, token: str) -> None:
     """Write a biography that makes the profile as long as it must be."""
     address = f"{platform.base}{PEOPLE_PATH}{person_id(PERSON)}"
-    profile = json.loads(fetched(address))
-    missing = BODY_BYTES - len(fetched(address)) + len(profile["bio"])
+    profile = json.loads(answers(address))
+    missing = BODY_BYTES - len(answers(address)) + len(profile["bio"])
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/merge-patch+json"}
     body = json.dumps({"bio": ("All of it is true. " * 60)[:missing].rstrip().ljust(missing, ".")}).encode()
     urllib.request.urlopen(urllib.request.Request(address, data=body, headers=headers, method="PATCH"), timeout=10).close()

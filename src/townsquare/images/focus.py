@@ -12,7 +12,7 @@ FLAT: Final = 12
 
 
 def focus(pixels: Pixels) -> tuple[float, float]:
-    """Return the point that draws the eye, in parts of width and height from the upper left; the centre of a flat picture."""
+    """Return the point that draws the eye, in parts of width and height from the upper left; of a flat one its centre."""
     if _flat(shrunk(pixels, 32)):
         return CENTRE
     x, y = attention(pixels)

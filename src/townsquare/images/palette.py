@@ -1,7 +1,7 @@
 """A picture's dominant colours: k-means in OKLab, where equal distances look equally far.
 
-OKLab is Björn Ottosson's (https://bottosson.github.io/posts/oklab/). At most `SAMPLES` pixels are looked at, gathered first into
-cells of equal colour to 4 bits: what is clustered is some hundred weighted points, whatever the picture.
+OKLab is Björn Ottosson's (https://bottosson.github.io/posts/oklab/). At most `SAMPLES` pixels are looked at, gathered first
+into cells of equal colour to 4 bits: what is clustered is some hundred weighted points, whatever the picture.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ Lab: TypeAlias = tuple[float, float, float]
 MOST: Final = 5
 SAMPLES: Final = 2_500
 CLUSTERS: Final = 8
-"""More than are told: the blends along edges gather in some of their own instead of tinting the colours that they lie between."""
+"""More than are told: the blends along edges gather in some of their own and do not tint the colours beside them."""
 STEPS: Final = 8
 """k-means rounds, at most. Shares and colours stop changing visibly after five."""
 ALIKE: Final = 0.07

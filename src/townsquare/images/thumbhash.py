@@ -1,7 +1,7 @@
 """ThumbHash: a picture's colours, light and shape in about 25 bytes.
 
-The algorithm and the layout of its bits are Evan Wallace's (https://github.com/evanw/thumbhash, MIT). The sums are taken first along
-rows, then along columns, which needs a tenth of the multiplications of the reference; the bytes come out the same.
+The algorithm and the layout of its bits are Evan Wallace's (https://github.com/evanw/thumbhash, MIT). The sums are taken
+first along rows, then along columns: a tenth of the reference's multiplications, and the same bytes.
 """
 
 from collections.abc import Sequence

@@ -18,6 +18,7 @@ from townsquare.images.pixels import SIDE
 from townsquare.images.reading import open_picture
 from townsquare.images.rendering import Rendered, decode, fitting, pixels_of
 
+_LARGEST_FIRST: Final[tuple[SizeName, ...]] = ("large", "medium", "small", "thumbnail")
 _SLOWEST_FIRST: Final[tuple[Format, ...]] = ("avif", "webp", "jpeg", "png")
 """The order of encoding: what takes longest starts first, so that no core is idle at the end."""
 
@@ -31,14 +32,14 @@ def process(source: Path, folder: Path, wanted: Wanted, limits: Limits | None = 
     stages: dict[str, float] = {}
     with _timed(stages, "read"):
         picture = open_picture(source, limits or Limits())
-        sizes = sorted({size for size, _ in wanted}, key=SIZES.__getitem__, reverse=True)
+        sizes: list[SizeName] = [size for size in _LARGEST_FIRST if any(size == each for each, _ in wanted)]
         moving = picture.facts.frames > 1 and any(name == "webp" for _, name in wanted)
         largest = decode(picture, SIZES[sizes[0]] if sizes else SIDE, moving=moving)
     facts = structs.replace(picture.facts, alpha=largest.alpha)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as encoders:
 
         def begin(rendered: Rendered, size: SizeName) -> list[Future[Variant]]:
-            names = [name for name in _SLOWEST_FIRST if (size, name) in wanted]
+            names: list[Format] = [name for name in _SLOWEST_FIRST if (size, name) in wanted]
             return [encoders.submit(_variant, rendered, folder, size, name) for name in names]
 
         encoding = time.perf_counter()

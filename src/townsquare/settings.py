@@ -20,7 +20,7 @@ from msgspec import Meta, Struct
 from townsquare.cache.redis_address import RedisAddress
 
 PREFIX = "TOWNSQUARE_"
-SECRETS = frozenset({"database_url", "redis_url", "smtp_url", "metrics_token", "internal_secret"})
+SECRETS = frozenset({"database_url", "redis_url", "smtp_url", "metrics_token", "internal_secret", "storage_secret"})
 
 CONFIG_VARIABLE = PREFIX + "CONFIG"
 FILE_NAME = "townsquare.toml"
@@ -68,6 +68,25 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Megabytes that the kept answers of one service may take in one process."""
     redis_url: Text | None = None
     """Shared cache (Redis 6.2+ or Valkey); never required. `redis://`, `rediss://` (TLS), `redis+sentinel://`, `redis+cluster://`."""
+
+    storage_url: Text | None = None
+    """Where files are kept: `s3://bucket` or `s3://bucket/prefix`; in `data/media` when absent."""
+    storage_endpoint: Text | None = None
+    """Address of an S3 that is not Amazon's, such as `https://s3.example.org`."""
+    storage_region: Text = "us-east-1"
+    """Region of the bucket."""
+    storage_key_id: Text | None = None
+    """Access key of the bucket; without it the machine's own identity is used."""
+    storage_secret: Text | None = None
+    """Secret of the access key."""
+    upload_mb: Positive = 100
+    """Megabytes that a file may have that is uploaded in one request."""
+    resumable_mb: Positive = 4096
+    """Megabytes that a file may have that is uploaded in pieces."""
+    quota_mb: Positive = 5120
+    """Megabytes that one person's files may have together."""
+    image_workers: Annotated[int, Meta(ge=1, le=64)] = 2
+    """Processes of each process of the media service that work on pictures at a time."""
 
     smtp_url: Text | None = None
     """`smtp://user:password@host:587` or `smtps://...:465`; without it mail is written to `data/mail`."""
@@ -292,5 +311,7 @@ _CHECKS: dict[str, Callable[[str], None]] = {
     "upstream": _check_upstream,
     "database_url": _check_database_url,
     "redis_url": _check_redis_url,
+    "storage_url": _check_address("s3"),
+    "storage_endpoint": _check_address("http", "https"),
     "smtp_url": _check_address("smtp", "smtps"),
 }

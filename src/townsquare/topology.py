@@ -36,11 +36,11 @@ class Service:
 SERVICES: dict[str, Service] = {
     service.name: service
     for service in (
-        Service("users", 8001, "People, skills, follows and accounts", reads_events_of=("content",)),
-        Service("content", 8002, "Posts, feeds, comments and reactions", reads_events_of=("users",)),
+        Service("users", 8001, "People, skills, follows and accounts", reads_events_of=("content", "media")),
+        Service("content", 8002, "Posts, feeds, comments and reactions", reads_events_of=("users", "media")),
         Service("messages", 8003, "Conversations"),
         Service("collaboration", 8004, "Documents, wikis and tasks"),
-        Service("media", 8005, "Pictures, videos and files", timeout=60.0),
+        Service("media", 8005, "Pictures, videos and files", reads_events_of=("users", "content"), timeout=60.0),
         Service("shop", 8006, "Products, carts and orders"),
     )
 }

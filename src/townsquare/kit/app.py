@@ -1,8 +1,8 @@
 """`create_app`: one service as an ASGI app. How it is hosted is somebody else's choice (`townsquare.hosting`)."""
 
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from townsquare.kit.health import Probe
 from townsquare.kit.identity import Verifier
 from townsquare.kit.jobs import Job, JobContext
 from townsquare.kit.logs import get_logger
-from townsquare.kit.metrics import Metrics
+from townsquare.kit.metrics import Gauge, Metrics
 from townsquare.kit.operations import operation_routes
 from townsquare.kit.outbox import Outbox
 from townsquare.kit.personal_tokens import exchange_through
@@ -33,6 +33,7 @@ from townsquare.kit.requests import RequestLayer
 from townsquare.kit.retention import RETENTION_JOBS
 from townsquare.kit.service_cache import ServiceCache
 from townsquare.kit.service_metrics import attempt_counters, pool_gauges, queue_gauges, reader_gauges
+from townsquare.kit.streamed_routes import streamed_routes
 from townsquare.kit.upstream import Upstream
 from townsquare.settings import Settings
 
@@ -55,6 +56,12 @@ class Definition:
     """Families of tags of which an answer may depend on very many; see `kit/depends.py`."""
     changes: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """What changes cached answers though no caller of a route does it (events of others, jobs, commands), and its tags."""
+    resources: Callable[[Context], AbstractAsyncContextManager[object]] | None = None
+    """Opens what the service holds besides its database; its handlers and jobs find it as `context.resources`."""
+    probes: Callable[[Context], Mapping[str, Probe]] | None = None
+    """The checks of what the service can do without, for its readiness."""
+    gauges: Callable[[Context], Iterable[Gauge]] | None = None
+    """What the service tells at each scrape, besides what every service does."""
 
     @property
     def schemas(self) -> tuple[Path, Path]:
@@ -84,7 +91,7 @@ class ServiceApp:
             request_max_body_size=context.settings.max_body,
             logging_config=None,
         )
-        requests = RequestLayer(Dispatch(self.framework), context)
+        requests = RequestLayer(Dispatch(self.framework), context, streamed_routes(definition.routes))
         self._app: HTTPApp = requests
         if self.cache is not None:
             layer = CacheLayer(requests, cached_routes, self.cache.cache, context, definition.standing)
@@ -107,10 +114,18 @@ class ServiceApp:
                 await stack.enter_async_context(kept.running())
                 self._metrics.register(lambda: cache_gauges(name, kept))
             self._metrics.register(lambda: pool_gauges(name, context.database))
+            await self._open_resources(stack)
             if self._background:  # only now: the upstreams are complete when the host has made all apps
                 await stack.enter_async_context(self._reading())
                 await stack.enter_async_context(self._working())
             yield
+
+    async def _open_resources(self, stack: AsyncExitStack) -> None:
+        context, definition = self.context, self.definition
+        if definition.resources is not None:
+            context.resources = await stack.enter_async_context(definition.resources(context))
+        if (gauges := definition.gauges) is not None:
+            self._metrics.register(lambda: gauges(context))
 
     def drain(self) -> None:
         """Answer those who wait for news at once: the process is about to stop."""
@@ -118,9 +133,11 @@ class ServiceApp:
 
     def _optional(self) -> dict[str, Probe]:
         """Return the checks of what the service can do without."""
-        if self.cache is None or self.cache.second is None:
-            return {}
-        return {"redis": Probe(self.cache.second.ping, required=False)}
+        own = self.definition.probes
+        probes = dict(own(self.context)) if own is not None else {}
+        if self.cache is not None and self.cache.second is not None:
+            probes["redis"] = Probe(self.cache.second.ping, required=False)
+        return probes
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[None]:
@@ -141,7 +158,7 @@ class ServiceApp:
         runner = JobRunner(
             context.database.dsn,
             [*RETENTION_JOBS, *self.definition.jobs],
-            JobContext(context.database, context.settings, get_logger(f"{name}.jobs")),
+            JobContext(context.database, context.settings, get_logger(f"{name}.jobs"), context.resources),
         )
         context.outbox.wake_jobs = runner.wake
         self._metrics.register(lambda: attempt_counters(name, runner))

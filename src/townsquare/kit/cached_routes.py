@@ -105,7 +105,7 @@ def _routes_of(handler: object) -> Iterable[CachedRoute]:
     declaration = handler.opt.get(_OPTION)
     if isinstance(declaration, Declaration):
         for path in sorted(handler.paths):
-            yield CachedRoute(_template(path), _pattern(path), declaration)
+            yield CachedRoute(_template(path), path_pattern(path), declaration)
 
 
 def _changing(handler: object) -> Iterable[ChangingRoute]:
@@ -120,7 +120,8 @@ def _template(path: str) -> str:
     return _PARAMETER.sub(r"{\1}", path)
 
 
-def _pattern(path: str) -> re.Pattern[str]:
+def path_pattern(path: str) -> re.Pattern[str]:
+    """Return what matches the paths that a route's path stands for."""
     parts = _PARAMETER.split(path)
     text = ""
     for at in range(0, len(parts), 3):

@@ -35,6 +35,8 @@ class Context:
     signing_key: OKPKey | None = None
     cache: Cache | None = None
     """What this process keeps of the service; None where it serves nothing, or keeps nothing."""
+    resources: object = None
+    """What the service holds besides its database (`Definition.resources`), while it runs."""
     limits: Limits = field(init=False)
 
     def __post_init__(self) -> None:

@@ -76,6 +76,8 @@ class JobContext:
     db: Database
     settings: Settings
     log: BoundLogger
+    resources: object = None
+    """What the service holds besides its database (`Definition.resources`)."""
 
 
 @dataclass(frozen=True, slots=True)

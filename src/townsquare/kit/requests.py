@@ -20,6 +20,7 @@ from townsquare.kit.idempotency import Answer, IdempotentCall
 from townsquare.kit.identity import SAFE_METHODS
 from townsquare.kit.problems import Problem
 from townsquare.kit.request_log import RequestLog
+from townsquare.kit.streamed_routes import IsStreamed
 from townsquare.kit.writes import Write
 
 _JSON = b"application/json"
@@ -33,8 +34,9 @@ UNMATCHED = "(unmatched)"
 class RequestLayer:
     """ASGI app around a service's framework app."""
 
-    def __init__(self, app: HTTPApp, context: Context) -> None:
+    def __init__(self, app: HTTPApp, context: Context, is_streamed: IsStreamed) -> None:
         self._app = app
+        self._is_streamed = is_streamed
         self._context = context
         self._metrics = context.request_metrics
         self._log = RequestLog(context)
@@ -109,9 +111,11 @@ class RequestLayer:
         self, scope: HTTPScope, receive: Receive, answer: "MadeAnswer", write: Write, call: Call
     ) -> None:
         headers = dict(scope["headers"])
-        _require_known_type(headers)
-        _require_length(headers, self._context.settings.max_body)
-        key = headers.get(b"idempotency-key") if scope["method"] == "POST" else None
+        streamed = self._is_streamed(scope["method"], scope["path"])
+        if not streamed:
+            _require_known_type(headers)
+            _require_length(headers, self._context.settings.max_body)
+        key = headers.get(b"idempotency-key") if scope["method"] == "POST" and not streamed else None
         idempotent: IdempotentCall | None = None
         if key is not None:
             body = await _whole_body(receive, self._context.settings.max_body)

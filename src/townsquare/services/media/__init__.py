@@ -1,0 +1,1 @@
+"""media: pictures, videos and files of the community."""

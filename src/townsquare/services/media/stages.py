@@ -1,0 +1,47 @@
+"""How long each stage of an upload takes, and how uploads end: counted here, told at each scrape."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from time import perf_counter
+
+from townsquare.kit.metrics import Gauge
+
+
+class Stages:
+    """The counts of this process. Uploads end as `ready`, `processing`, `refused` or `failed`."""
+
+    def __init__(self) -> None:
+        self.runs: Counter[str] = Counter()
+        self.seconds: dict[str, float] = {}
+        self.uploads: Counter[str] = Counter()
+
+    def observe(self, stage: str, seconds: float) -> None:
+        """Note how long a stage took."""
+        self.runs[stage] += 1
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    def observe_all(self, seconds: Mapping[str, float]) -> None:
+        """Note how long the stages took that a worker has timed."""
+        for stage, taken in seconds.items():
+            self.observe(stage, taken)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Note how long the block takes, however it ends."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.observe(stage, perf_counter() - started)
+
+    def gauges(self) -> Iterator[Gauge]:
+        """Yield the counts."""
+        for stage, runs in self.runs.items():
+            labels = {"stage": stage}
+            yield Gauge("media_stage_runs_total", "How often a stage of the uploads has run.", labels, runs, counter=True)
+            seconds = self.seconds[stage]
+            yield Gauge("media_stage_seconds_total", "Seconds that a stage has taken.", labels, seconds, counter=True)
+        for outcome, number in self.uploads.items():
+            labels = {"outcome": outcome}
+            yield Gauge("media_uploads_total", "Uploads, by how they ended.", labels, number, counter=True)

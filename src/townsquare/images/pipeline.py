@@ -41,7 +41,7 @@ def process(source: Path, folder: Path, wanted: Wanted, limits: Limits | None = 
         work = _Work(threads, folder, wanted)
         for size in sizes:
             with _timed(stages, "resize"):
-                rendered = rendered.shrunk(*fitting(rendered.width, rendered.height, SIZES[size], rendered.frames))
+                rendered = rendered.shrunk(*fitting(facts.width, facts.height, SIZES[size], facts.frames))
             work.start(rendered, size)
         with _timed(stages, "analyse"):
             analysis = analyse(pixels_of(rendered))

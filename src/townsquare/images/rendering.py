@@ -19,7 +19,10 @@ _MOVING_PIXELS: Final = 24_000_000
 
 
 def fitting(width: int, height: int, widest: int, frames: int = 1) -> tuple[int, int]:
-    """Return how large a picture becomes: at most `widest` wide, never larger than it is, and never absurdly tall."""
+    """Return how large a picture becomes: at most `widest` wide, never larger than it is, and never absurdly tall.
+
+    One that moves is as large in the formats that show its first frame alone.
+    """
     pixels = min(_SQUARES * widest * widest, _MOVING_PIXELS // frames if frames > 1 else _SQUARES * widest * widest)
     scale = min(1.0, widest / width, TALLEST / height, sqrt(pixels / (width * height)))
     return max(1, round(width * scale)), min(TALLEST, max(1, round(height * scale)))
@@ -68,7 +71,7 @@ def decode(picture: Picture, widest: int, *, moving: bool) -> Rendered:
 def _decode(picture: Picture, widest: int, *, moving: bool) -> Rendered:
     facts = picture.facts
     frames = facts.frames if moving else 1
-    width, height = fitting(facts.width, facts.height, widest, frames)
+    width, height = fitting(facts.width, facts.height, widest, facts.frames)
     loaded = picture.load(width, moving=moving)
     tall = loaded.height // frames
     size = (height, width) if picture.lies else (width, height)

@@ -17,12 +17,21 @@ ADVICE: Final[dict[Code, str]] = {
     "cross_site": "A browser sent the session's cookie from another site. Send a bearer token, or send it from this site.",
     "not_found": "It does not exist, or you may not see it; the two look the same on purpose.",
     "method_not_allowed": "The path is right and the method is not; the header `Allow` lists those that are.",
+    "request_timeout": "The body stood still for half a minute. Send it again; a large file goes in pieces (`/uploads`).",
     "conflict": "The request is sound, but what it is about is in another state. Read it again and decide.",
     "taken": "Somebody was first. `errors` says which of the fields is taken; choose another value.",
     "in_flight": "The first request with this `Idempotency-Key` has not ended. Wait for `Retry-After`, then repeat it.",
     "precondition_failed": "It has another `ETag` than your `If-Match`. Read it again and change that.",
-    "too_large": "A JSON body may have a megabyte (the setting `max_body`). Send less.",
-    "unsupported_media_type": "Send JSON, and say so: `Content-Type: application/json`.",
+    "too_large": (
+        "A JSON body may have a megabyte (the setting `max_body`), a file what `upload_mb` says, and a picture so many pixels "
+        "and frames as `detail` tells. Send less, or a large file in pieces (`/uploads`)."
+    ),
+    "quota_exceeded": "Your files take all the room that one person has here. Delete some, or ask whoever runs this platform.",
+    "unsupported_media_type": (
+        "Send JSON, and say so: `Content-Type: application/json`. A file goes as a form, and is a picture, film, sound, PDF, "
+        "office document or plain text by what is in it, whatever it is called."
+    ),
+    "range_not_satisfiable": "The file is shorter than that. `Content-Range` says how long it is.",
     "invalid": "The request was read and something in it is not allowed; `errors` names each part by its JSON pointer.",
     "key_reused": "An `Idempotency-Key` belongs to one request. Use a new key for another one.",
     "rate_limited": "Wait for the seconds in `Retry-After`. `RateLimit` says in every answer how many requests are left.",

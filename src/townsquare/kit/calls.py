@@ -22,7 +22,7 @@ class Call:
     """
 
     __slots__ = (
-        "address", "depends", "forwarded", "headers", "id", "internal", "operator", "prefix", "viewer", "write",
+        "address", "depends", "forwarded", "head", "headers", "id", "internal", "operator", "prefix", "viewer", "write",
     )  # fmt: skip
 
     def __init__(self, identifier: str, address: str, *, internal: bool = False, operator: bool = False) -> None:
@@ -33,6 +33,8 @@ class Call:
         """True for callers who may see metrics and the details of readiness: this machine, or by token."""
         self.forwarded = False
         """True when the gateway has let the request in and counted it already."""
+        self.head = False
+        """True for HEAD, which runs as GET: whoever would read much to answer may leave it unread."""
         self.headers: Headers = []
         """What the edge adds to the answer, whoever makes it."""
         self.prefix = ""

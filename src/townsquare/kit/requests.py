@@ -48,6 +48,7 @@ class RequestLayer:
         method = str(scope["method"])
         if method == "HEAD":  # is answered as GET, of which the server must not know: it counts the bytes it sends
             scope = cast("HTTPScope", {**scope})
+            call_of(scope).head = True
         answer = _ReadAnswer(send, scope) if method in SAFE_METHODS else MadeAnswer()
         try:
             if isinstance(answer, _ReadAnswer):

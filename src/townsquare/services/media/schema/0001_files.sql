@@ -70,6 +70,8 @@ CREATE INDEX files_owner_kind_idx ON files (owner_id, kind, id);
 -- Everybody's public files, all and of one kind.
 CREATE INDEX files_public_idx ON files (id) WHERE visibility = 'public';
 CREATE INDEX files_public_kind_idx ON files (kind, id) WHERE visibility = 'public';
+-- What else has these very bytes: its pictures need not be made again. The foreign key is checked by it, too.
+CREATE INDEX files_original_idx ON files (original);
 -- What is still to be worked on.
 CREATE INDEX files_processing_idx ON files (id) WHERE status = 'processing';
 

@@ -22,6 +22,7 @@ BENCHMARKS = (
     "stampede",
     "gateway",
     "indexes",
+    "images",
 )
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "benchmarks.md"
 

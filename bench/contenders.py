@@ -105,13 +105,13 @@ def python_peer(app: str, port: int, profile: Path, path: str) -> Iterator[Conte
         yield running
 
 
-def python_of_peers() -> str:
-    """Return the interpreter of the peers' own environment, made and filled at the first call."""
-    folder = cache_folder() / "python-peers"
+def python_of_peers(name: str = "python") -> str:
+    """Return the interpreter of the own environment of what is in a folder of peers, made and filled at the first call."""
+    folder = cache_folder() / f"{name}-peers"
     python = folder / "bin" / "python"
-    wanted, installed = PEERS / "python" / "requirements.txt", folder / "requirements.txt"
+    wanted, installed = PEERS / name / "requirements.txt", folder / "requirements.txt"
     if not installed.exists() or installed.read_bytes() != wanted.read_bytes():
-        print("  installing the Python peers (once)", flush=True)
+        print(f"  installing what {wanted.parent.name} needs (once)", flush=True)
         _run([sys.executable, "-m", "venv", "--clear", str(folder)])
         _run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", str(wanted)])
         shutil.copy(wanted, installed)

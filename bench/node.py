@@ -24,7 +24,8 @@ def install(source: Path, folder: Path, npm: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     wanted, installed = source / "package.json", folder / "package.json"
     same = installed.exists() and installed.read_bytes() == wanted.read_bytes()
-    shutil.copy(source / "server.js", folder)
+    for script in source.glob("*.js"):
+        shutil.copy(script, folder)
     if same and (folder / "node_modules").exists():
         return
     shutil.copy(wanted, installed)

@@ -9,9 +9,11 @@ from townsquare.images.model import Format
 from townsquare.images.reading import Image, vips
 
 _SETTINGS: Final[dict[Format, Mapping[str, Any]]] = {
-    # Q 60 looks like WebP's 80. Effort 1 takes 1/14 of the time of the default, 4, for a tenth more bytes.
+    # All figures: photos and a scan of 1,920 pixels' width, libvips 8.18 with aom, one core.
+    # Q 60 looks like WebP's 80. Effort 1 takes 1/10 to 1/20 of the time of the default, 4, for a tenth to a quarter more
+    # bytes; effort 0 halves the time again, but on drawings and scans it is a third larger and visibly worse.
     "avif": {"compression": "av1", "Q": 60, "effort": 1},
-    # Effort 2 takes half the time of 3 and 4, which differ in nothing on photos, for 5 % more bytes.
+    # Effort 2 takes half the time of 3 and 4, which are alike on photos, for 2 to 5 % more bytes.
     "webp": {"Q": 80, "effort": 2},
     # mozjpeg's ways: a fifth fewer bytes than plain, and shown progressively. `optimize_scans` adds 40 % time for 0.8 %.
     "jpeg": {
@@ -22,6 +24,7 @@ _SETTINGS: Final[dict[Format, Mapping[str, Any]]] = {
         "overshoot_deringing": True,
         "quant_table": 3,
     },
+    # Filtered, a photo is a third smaller than not, in less time; `paeth` at 3 saves 8 % more for half as much time again.
     "png": {"compression": 2, "filter": "up"},
 }
 _SAVERS: Final[dict[Format, str]] = {"avif": "heifsave", "webp": "webpsave", "jpeg": "jpegsave", "png": "pngsave"}

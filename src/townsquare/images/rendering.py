@@ -76,9 +76,13 @@ def _decode(picture: Picture, widest: int, *, moving: bool) -> Rendered:
     tall = loaded.height // frames
     size = (height, width) if picture.lies else (width, height)
     # Each frame is decoded when its turn comes and kept shrunken: all of them at full size may be half a gigabyte.
-    made = [_resized(loaded.crop(0, number * tall, loaded.width, tall), *size).copy_memory() for number in range(frames)]
-    image = _in_colours(_joined(made, loaded, size[1]), wide=facts.wide_gamut)
-    image = _without_idle_alpha(_upright(image, picture.orientation).copy_memory())
+    made = [
+        _in_colours(_resized(loaded.crop(0, number * tall, loaded.width, tall), *size).copy_memory(), wide=facts.wide_gamut)
+        for number in range(frames)
+    ]
+    image = _upright(_joined(made, loaded, size[1]), picture.orientation).copy_memory()
+    del made
+    image = _without_idle_alpha(image)
     return Rendered(image, height, frames, facts.wide_gamut)
 
 
@@ -103,8 +107,10 @@ def _joined(frames: list[Image], told_by: Image, height: int) -> Image:
         return frames[0]
     delays, loop = delays_of(told_by)
     image = vips().Image.arrayjoin(frames, across=1).copy_memory()
-    for kind, name, value in (("gint", "page-height", height), ("gint", "loop", loop), ("VipsArrayInt", "delay", delays)):
-        image.set_type(vips().GValue.gint_type if kind == "gint" else vips().GValue.array_int_type, name, value)
+    image.set_type(vips().GValue.gint_type, "page-height", height)
+    image.set_type(vips().GValue.gint_type, "loop", loop)
+    if delays:
+        image.set_type(vips().GValue.array_int_type, "delay", delays)
     return image
 
 

@@ -8,21 +8,22 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from time import time
-from typing import IO, Final, TypeAlias
-from urllib.parse import urlsplit
+from typing import IO, Final
 
 from msgspec import Struct
+from obstore import list as list_objects  # pyright: ignore[reportUnknownVariableType]  (one overload is of arro3, absent here)
 from obstore.exceptions import BaseError
-from obstore.store import ClientConfig, LocalStore, RetryConfig, S3Store
+from obstore.store import LocalStore, S3Store
 
 from townsquare.kit.logs import get_logger
 from townsquare.kit.problems import Problem
-from townsquare.settings import Settings, SettingsError
+from townsquare.services.media.bucket import open_bucket
+from townsquare.settings import Settings
 
 ANSWER_SECONDS: Final = 5.0
 """So long may a store take for what moves few bytes."""
@@ -34,7 +35,6 @@ PART: Final = 8 << 20
 MOST_PARTS: Final = 9_000
 """S3 takes 10,000."""
 
-Seconds: TypeAlias = float
 _KEY: Final = re.compile(r"([0-9a-f]{2})/([0-9a-f]{62})")
 _NAME: Final = re.compile(r"[0-9a-f]{64}")
 # As obstore names what it has not written to its end.
@@ -70,7 +70,9 @@ def open_storage(settings: Settings) -> "Storage":
     A bucket is not asked for anything yet: the service starts without it.
     """
     if settings.storage_url is not None:
-        return _bucket(settings, settings.storage_url)
+        patience = ANSWER_SECONDS + PART / SLOWEST
+        quick = open_bucket(settings, settings.storage_url, ANSWER_SECONDS - 1)
+        return Storage(quick, open_bucket(settings, settings.storage_url, patience))
     folder = settings.data / "media"
     with _understood("open"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -106,7 +108,7 @@ class Storage:
             with _understood("put"):
                 await asyncio.to_thread(_sync, self._folder / _key(name), self._folder)
 
-    async def stream(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    async def stream(self, name: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
         """Yield the bytes from `start` to before `end`, in chunks. Raises ObjectMissing before the first one.
 
         Whoever reads slowly is waited for; only the store may not be slow.
@@ -130,7 +132,7 @@ class Storage:
                 file = await asyncio.to_thread(target.open, "wb")
             await self._fill(name, file)
         except BaseException:
-            target.unlink(missing_ok=True)
+            await asyncio.to_thread(target.unlink, missing_ok=True)
             raise
 
     async def delete(self, name: str) -> None:
@@ -149,7 +151,7 @@ class Storage:
 
     async def names(self) -> AsyncIterator[Named]:
         """Yield all that is there, in no order. What has another form of name is not ours."""
-        pages = self._store.list(chunk_size=1000)
+        pages = list_objects(self._store, chunk_size=1000)
         while True:
             async with _bounded("list"):
                 page = await anext(pages, None)
@@ -165,7 +167,7 @@ class Storage:
             if self._folder is not None:
                 await asyncio.to_thread(_check, self._folder)
             else:
-                await anext(self._store.list(offset=_BEYOND_ALL_NAMES), None)
+                await anext(list_objects(self._store, offset=_BEYOND_ALL_NAMES), None)
 
     async def clear_unfinished(self, older: timedelta, *, dry_run: bool = False) -> int:
         """Remove what was not written to its end, from a folder; returns how many there were.
@@ -182,7 +184,7 @@ class Storage:
             with _understood("fetch"):
                 file.flush()
 
-    async def _ranges(self, name: str, start: int, end: int | None) -> AsyncIterator[bytes]:
+    async def _ranges(self, name: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
         """Read a local file by ranges: obstore's own stream takes it in pieces of 8 kB, and four times as long."""
         length = await self.size(name)
         if length is None:
@@ -191,7 +193,7 @@ class Storage:
         for at in range(start, end, CHUNK):
             yield await self.read(name, at, min(at + CHUNK, end))
 
-    async def _body(self, name: str, start: int, end: int | None) -> AsyncIterator[bytes]:
+    async def _body(self, name: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
         """Read one answer of the bucket as it comes."""
         if end is not None and start >= end:
             return
@@ -205,44 +207,6 @@ class Storage:
             if chunk is None:
                 return
             yield bytes(chunk)
-
-
-def _bucket(settings: Settings, url: str) -> Storage:
-    """Open a bucket twice: a part of a large file may take longer than anything else."""
-    if (settings.storage_key_id is None) != (settings.storage_secret is None):
-        raise SettingsError("storage_key_id and storage_secret belong together: set both, or neither")
-    patience = ANSWER_SECONDS + PART / SLOWEST
-    return Storage(_s3(settings, url, ANSWER_SECONDS - 1), _s3(settings, url, patience))
-
-
-def _s3(settings: Settings, url: str, patience: Seconds) -> S3Store:
-    parts = urlsplit(url)
-    given = {
-        "region": settings.storage_region,
-        "endpoint": settings.storage_endpoint,
-        "access_key_id": settings.storage_key_id,
-        "secret_access_key": settings.storage_secret,
-    }
-    client: ClientConfig = {
-        # Somebody's own store may stand beside the service; an `http:` address is then what they chose.
-        "allow_http": (settings.storage_endpoint or "").startswith("http:"),
-        "connect_timeout": timedelta(seconds=2),
-        "read_timeout": timedelta(seconds=patience),
-        # Of a whole answer, which may be a film that somebody watches.
-        "timeout": timedelta(days=1),
-    }
-    retry: RetryConfig = {
-        "max_retries": 2,
-        "retry_timeout": timedelta(seconds=ANSWER_SECONDS - 1),
-        "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=1), "base": 2},
-    }
-    return S3Store(
-        parts.hostname,
-        prefix=parts.path.strip("/") or None,
-        config={name: value for name, value in given.items() if value is not None},  # pyright: ignore[reportArgumentType]
-        client_options=client,
-        retry_config=retry,
-    )
 
 
 @asynccontextmanager

@@ -153,6 +153,18 @@ def test_a_wide_gamut_is_known_by_its_colorants() -> None:
     assert not is_wide(None)
 
 
-@pytest.mark.parametrize("length", [0, 16, 127, 130, 140, 200, 300])
-def test_a_profile_that_is_cut_off_is_not_wide(length: int) -> None:
-    assert not is_wide(profile(P3_PRIMARIES)[:length])
+def test_a_profile_that_is_cut_off_anywhere_is_no_trouble() -> None:
+    whole = profile(P3_PRIMARIES)
+    assert {is_wide(whole[:length]) for length in range(len(whole))} == {False, True}
+    assert not any(is_wide(whole[:length]) for length in range(200))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_picture_is_never_shrunk_too_far_while_it_is_read(tmp_path: Path, kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    picture = open_picture(saved(corners(1000, 700), tmp_path / "a", kind, exif=exif), Limits())
+    for width in (60, 125, 126, 160, 250, 251, 480, 501):
+        loaded = picture.load(width, moving=False)
+        assert width <= (loaded.height if picture.lies else loaded.width) <= max(4 * width, 125)

@@ -1,0 +1,59 @@
+"""Which bytes are in use: the counts beside the storage, by which it is known what may be thrown away.
+
+Whoever stores something first announces it, then puts it, then holds it in the transaction that makes its file. What was
+announced within the last hour is not swept, so it is there when it is held. What a file lets go of is kept for another
+hour: somebody may be reading it, or be about to make a file of the same bytes.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from townsquare.kit.database import Connection, Database, rows_affected
+from townsquare.kit.problems import unavailable
+from townsquare.services.media.storage import Named
+
+# Names are locked in their order, here and below, so that no two transactions wait for each other.
+ANNOUNCE: Final = """
+INSERT INTO objects (name, bytes)
+SELECT name, bytes
+FROM unnest($1::text[], $2::bigint[]) AS announced (name, bytes)
+ORDER BY name
+ON CONFLICT (name) DO UPDATE SET put_at = now()
+"""
+
+# By primary key: a dozen rows for a picture. The inner query takes the locks in order, before the outer one changes anything.
+HOLD: Final = """
+UPDATE objects AS o
+SET refs = o.refs + 1
+FROM (SELECT name FROM objects WHERE name = ANY($1) ORDER BY name FOR UPDATE) AS locked
+WHERE o.name = locked.name
+"""
+
+RELEASE: Final = """
+UPDATE objects AS o
+SET refs = o.refs - 1, put_at = CASE WHEN o.refs = 1 THEN now() ELSE o.put_at END
+FROM (SELECT name FROM objects WHERE name = ANY($1) ORDER BY name FOR UPDATE) AS locked
+WHERE o.name = locked.name
+"""
+
+
+async def announce(db: Database, named: Sequence[Named]) -> None:
+    """Say that these are about to be put: from now on they are not swept for an hour. Committed when it returns."""
+    sizes = {one.name: one.bytes for one in named}  # two sizes of a small picture may be the same bytes
+    if sizes:
+        await db.execute(ANNOUNCE, list(sizes), list(sizes.values()))
+
+
+async def hold(connection: Connection, names: Iterable[str]) -> None:
+    """Count one more file that uses each of these, in the transaction that makes it.
+
+    Raises `unavailable` where one is not there any more: its upload has taken longer than unused bytes are kept.
+    """
+    wanted = sorted(set(names))
+    if rows_affected(await connection.execute(HOLD, wanted)) != len(wanted):
+        raise unavailable("What was stored for this file has been swept meanwhile; send it again.")
+
+
+async def release(connection: Connection, names: Iterable[str]) -> None:
+    """Count one file less that uses each of these, in the transaction that deletes it."""
+    await connection.execute(RELEASE, sorted(set(names)))

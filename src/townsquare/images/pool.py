@@ -89,6 +89,8 @@ class Pool:
         # Whoever still waits is told so, and a worker that was just starting is ended by the one that started it.
         for _turn in range(self._workers):
             await self._turns.acquire()
+        for _turn in range(self._workers):
+            self._turns.release()
 
     @property
     def waiting(self) -> int:

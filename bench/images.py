@@ -222,5 +222,5 @@ def _versions() -> dict[str, str]:
         "Python": version_of(sys.executable, "--version").split(" ")[-1],
         "libvips of townsquare": ".".join(str(pyvips.version(part)) for part in range(3)),
         "ssimulacra2": quality["ssimulacra2"],
-        "photos": "; ".join(f"{photo.name} by {photo.maker}, {photo.licence}, from {photo.package}" for photo in PHOTOS),
+        "photos": "; ".join(f"{photo.name} ({photo.licence}, {photo.package})" for photo in PHOTOS),
     }

@@ -1,4 +1,4 @@
-"""Whatever comes in, there is a picture or a reason, in time and within memory; no worker is lost, nothing else is touched."""
+"""Whatever comes in, there is a picture or a reason, in time and within memory; no worker is lost, nothing else touched.
 
 import asyncio
 import contextlib
@@ -102,7 +102,7 @@ async def test_a_drawing_reads_no_file_and_calls_nobody(pool: Pool, tmp_path: Pa
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         host, port = server.sockets[0].getsockname()
-        found = await outcomes(pool, hostile_files.drawings(str(canary), f"http://{host}:{port}"), tmp_path)
+        await outcomes(pool, hostile_files.drawings(str(canary), f"http://{host}:{port}"), tmp_path)
     assert calls == []
 
 

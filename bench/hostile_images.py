@@ -8,13 +8,11 @@ import asyncio
 import logging
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-
 
 from townsquare.images.model import Limits, Rejected, wanted
 from townsquare.images.pool import Pool
@@ -34,7 +32,8 @@ class Tally:
     def __str__(self) -> str:
         refused = ", ".join(f"{reason} {count}" for reason, count in sorted(self.became.items()) if reason != "accepted")
         return (
-            f"{self.became.total()} files; accepted {self.became['accepted']}; refused: {refused}; workers lost {len(self.lost)}; "
+            f"{self.became.total()} files; accepted {self.became['accepted']}; "
+            f"refused: {refused}; workers lost {len(self.lost)}; "
             f"slowest {self.slowest[0]:.2f} s ({self.slowest[1]}); a worker's peak {self.peak >> 20} MiB"
         )
 
@@ -80,11 +79,15 @@ def unpacked(source: str, into: Path) -> Path:
     if Path(source).is_dir():
         return Path(source)
     repository, _, path = source.rpartition(":")
-    archive = into / "archive.tar"
-    subprocess.run(["git", "-C", repository, "archive", "-o", str(archive), "HEAD", path], check=True)
-    with tarfile.open(archive) as tar:
-        tar.extractall(into, filter="data")
-    return into / path
+    git = ["git", "-C", repository]
+    listing = subprocess.run([*git, "ls-tree", "-r", "HEAD", path + "/"], check=True, capture_output=True, text=True).stdout
+    for number, line in enumerate(listing.splitlines()):
+        facts, _, name = line.partition("\t")
+        # A copy of a repository may lack its largest files, or have a pointer in their place.
+        content = subprocess.run([*git, "cat-file", "blob", facts.split()[2]], check=False, capture_output=True)
+        if not content.returncode and not content.stdout.startswith(b"version https://git-lfs"):
+            (into / f"{number} {Path(name).name}").write_bytes(content.stdout)
+    return into
 
 
 def main(sources: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Whatever comes in, there is a picture or a reason, in time and within memory; no worker is lost, nothing else touched.
+"""Whatever comes in, there is a picture or a reason, in time and within memory; no worker is lost, nothing else touched."""
 
 import asyncio
 import contextlib

@@ -2,13 +2,15 @@
 
 import itertools
 from collections.abc import Mapping, Sequence, Set
-from typing import Any
+from typing import Any, Final
+from uuid import uuid4
 
 import msgspec
 
 from testbed.town import Answer, Person, Town
 from townsquare.kit.database import Connection
 from townsquare.kit.outbox import Event
+from townsquare.services.content.media import files_told
 from townsquare.services.content.people import READER
 
 
@@ -36,6 +38,16 @@ _versions = itertools.count(10**12)
 """Newer than any event that really happened."""
 
 
+PICTURE: Final = {
+    "kind": "image",
+    "visibility": "public",
+    "width": 640,
+    "height": 480,
+    "thumbhash": "HBkSHYSIeHiPiHh8eJd4eTN0EEQG",
+}
+"""What media tells of an ordinary picture."""
+
+
 async def tell(town: Town, topic: str, key: object, **payload: object) -> None:
     """Have content told that this is now the state of `key`, as its reader does."""
     async with town.database("content").transaction() as connection:
@@ -56,6 +68,17 @@ async def relate(town: Town, people: Sequence[Person], relations: Mapping[str, S
 async def _apply(connection: Connection, topic: str, key: str, payload: dict[str, object]) -> None:
     event = Event(next(_versions), "0-0", topic, key, msgspec.Raw(msgspec.json.encode(payload)), "")
     await READER.topics[topic](connection, event)
+
+
+async def tell_file(town: Town, owner: Person, file_id: str | None = None, **state: object) -> str:
+    """Have content told that somebody has this file, as its reader of media does; returns the file's id."""
+    file_id = file_id or str(uuid4())
+    payload = {"id": file_id, "owner": str(owner.id)} | (state if "deleted" in state else PICTURE | state)
+    event = Event(next(_versions), "0-0", "file", file_id, msgspec.Raw(msgspec.json.encode(payload)), "")
+    async with town.database("content").transaction() as connection:
+        await files_told(connection, [event])
+    await town.noticed("content")
+    return file_id
 
 
 async def last_event(town: Town, topic: str, key: object) -> tuple[dict[str, Any], set[str]]:

@@ -1,10 +1,8 @@
 """Drafts, which nobody but their author sees."""
 
-from uuid import uuid4
-
 import pytest
 
-from testbed.content import ids
+from testbed.content import PICTURE, ids, tell_file
 from testbed.town import Person, Town
 
 
@@ -16,7 +14,8 @@ async def begin(town: Town, author: Person, **fields: object) -> dict[str, str]:
 
 
 async def test_a_draft_grows_and_becomes_a_post(town: Town) -> None:
-    ada, media = await town.register("ada"), str(uuid4())
+    ada = await town.register("ada")
+    media = await tell_file(town, ada)
     draft = await begin(town, ada, visibility="followers", reply_policy="mentioned")
     assert draft["text"] == ""
     change = {"text": "At **last**", "media_ids": [media], "content_warning": "Long"}
@@ -28,7 +27,8 @@ async def test_a_draft_grows_and_becomes_a_post(town: Town) -> None:
     post = published.json
     assert published.headers["Location"].endswith(f"/posts/{post['id']}")
     assert (post["text"], post["visibility"], post["reply_policy"]) == ("At **last**", "followers", "mentioned")
-    assert (post["media"], post["content_warning"]) == ([{"id": media}], "Long")
+    picture = {name: PICTURE[name] for name in ("kind", "width", "height", "thumbhash")}
+    assert (post["media"], post["content_warning"]) == ([{"id": media, **picture}], "Long")
     assert post["created_at"] > changed.json["updated_at"]
     assert (await town.content.get(f"/drafts/{draft['id']}", as_=ada)).status == 404
     assert ids(await town.content.get("/drafts", as_=ada)) == []

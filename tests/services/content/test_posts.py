@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from testbed.content import ids, last_event, publish
+from testbed.content import ids, last_event, publish, tell_file
 from testbed.town import Person, Town
 from townsquare.kit.ids import time_of
 from townsquare.services.content.post_view import REACTION_KINDS
@@ -18,7 +18,7 @@ async def posts_count(town: Town, person: Person) -> object:
 
 async def test_publishing_answers_the_whole_post_with_its_location(town: Town) -> None:
     ada = await town.register("ada")
-    media = [str(uuid4()), str(uuid4())]
+    media = [await tell_file(town, ada, alt="A lantern"), await tell_file(town, ada, kind="document", width=None)]
     body = {"text": "  \nHello **#Café** friends \n", "media_ids": [*media, media[0]]}
     answer = await town.content.post("/posts", as_=ada, json=body)
     assert answer.status == 201
@@ -27,7 +27,7 @@ async def test_publishing_answers_the_whole_post_with_its_location(town: Town) -
     assert post["text"] == "Hello **#Café** friends"
     assert post["html"].startswith("<p>Hello <strong><a ")
     assert post["author"] == {"id": str(ada.id), "handle": ada.handle, "display_name": "Ada"}
-    assert post["media"] == [{"id": media[0]}, {"id": media[1]}]
+    assert [shown["id"] for shown in post["media"]] == media
     assert post["tags"] == ["café"]
     assert post["counts"] == {"comments": 0, "reactions": 0}
     assert post["reactions"] == {}

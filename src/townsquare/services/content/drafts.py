@@ -17,13 +17,14 @@ from townsquare.kit.cached_routes import changes
 from townsquare.kit.changes import given
 from townsquare.kit.clock import now
 from townsquare.kit.conditional import require_match
-from townsquare.kit.dependencies import Db, SignedIn, Transaction
+from townsquare.kit.dependencies import Ctx, Db, SignedIn, Transaction
 from townsquare.kit.identity import Viewer
 from townsquare.kit.ids import new_id
 from townsquare.kit.pages import DEFAULT_LIMIT, CursorText, Limit, Page, after_id, answer_page, page_of
 from townsquare.kit.problems import not_found
 from townsquare.kit.text_types import TEXT
 from townsquare.kit.writes import Write
+from townsquare.services.content.media import described
 from townsquare.services.content.people import ensure_author
 from townsquare.services.content.post_view import (
     NEWEST,
@@ -148,20 +149,22 @@ async def create_draft(write: Transaction, person: SignedIn, data: JSONBody[NewD
 
 @post("/drafts/{draft_id:uuid}/publish", status_code=201, opt=changes(*POST_TAGS))
 async def publish_draft(
-    request: AnyRequest, write: Transaction, person: SignedIn, draft_id: FromPath[UUID]
+    request: AnyRequest, context: Ctx, write: Transaction, person: SignedIn, draft_id: FromPath[UUID]
 ) -> Response[Post]:
     """Make a post of one's own draft, which is then gone."""
     draft = await _own_draft(request, write, person, draft_id)
+    media_ids = [reference.id for reference in draft.media]
     published = await publish(
         write,
         person,
         NewPost(
             text=draft.text,
-            media_ids=[reference.id for reference in draft.media],
+            media_ids=media_ids,
             visibility=draft.visibility,
             reply_policy=draft.reply_policy,
             content_warning=draft.content_warning,
         ),
+        await described(context, write, person, media_ids, draft.visibility),
     )
     await write.execute(DELETE_DRAFT, draft_id)
     return answer_created(published)

@@ -19,7 +19,7 @@ from townsquare.kit.writes import Write
 from townsquare.services.content.imported_media import ImportedMedia, Registered, register, tell_forgotten
 from townsquare.services.content.people import ensure_author, ids_of_handles
 from townsquare.services.content.post_view import POST_COLUMNS, MediaReference, Visibility, post_of
-from townsquare.services.content.publishing import cache_tags, count_posts, counted, told
+from townsquare.services.content.publishing import add_media, cache_tags, count_posts, counted, told
 from townsquare.services.content.text import Rendered, clean_text, render
 
 
@@ -109,6 +109,7 @@ async def import_posts(write: Write, author: Viewer, posts: Sequence[ImportedPos
     await _add_tags(write, author, added)
     await _add_mentions(write, author, added)
     await register(write, author.id, [medium for item in added for medium in item.media])
+    await add_media(write, [(medium.id, item.id) for item in added for medium in item.media])
     await _tell(write, author, added)
     return len(added)
 

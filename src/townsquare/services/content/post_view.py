@@ -14,6 +14,7 @@ from townsquare.services.content.people import LEFT
 
 Visibility: TypeAlias = Literal["public", "followers", "private"]
 ReplyPolicy: TypeAlias = Literal["everyone", "followers", "mentioned", "nobody"]
+MediaKind: TypeAlias = Literal["image", "video", "audio", "document", "other"]
 ReactionKind: TypeAlias = Literal["like", "love", "haha", "wow", "sad", "angry"]
 
 REACTION_KINDS: Final[tuple[ReactionKind, ...]] = ("like", "love", "haha", "wow", "sad", "angry")
@@ -33,10 +34,14 @@ class Author(Struct, frozen=True, omit_defaults=True):
 
 
 class MediaReference(Struct, frozen=True, omit_defaults=True):
-    """A picture or video, which the media service describes under its id."""
+    """A picture, video or other file: enough to keep its place. The media service has the rest under its id."""
 
     id: UUID
     alt: str | None = None
+    kind: MediaKind | None = None
+    width: int | None = None
+    height: int | None = None
+    thumbhash: str | None = None
 
 
 class Counts(Struct, frozen=True):
@@ -109,8 +114,13 @@ def media_of(column: str) -> list[MediaReference]:
 
 
 def media_column(media_ids: list[UUID]) -> str:
-    """Make a `media` column: each once, in the order given."""
-    return msgspec.json.encode([MediaReference(media_id) for media_id in dict.fromkeys(media_ids)]).decode()
+    """Make the `media` column of a draft: each once, in the order given, not described yet."""
+    return column_of([MediaReference(media_id) for media_id in dict.fromkeys(media_ids)])
+
+
+def column_of(media: Sequence[MediaReference]) -> str:
+    """Make a `media` column."""
+    return msgspec.json.encode(media).decode()
 
 
 def post_keys(row: asyncpg.Record) -> tuple[UUID]:

@@ -16,13 +16,14 @@ from townsquare.kit.cached_routes import cached, changes
 from townsquare.kit.changes import given
 from townsquare.kit.clock import now
 from townsquare.kit.conditional import require_match
-from townsquare.kit.dependencies import Db, DependsOn, MaybeViewer, SignedIn, Transaction
+from townsquare.kit.dependencies import Ctx, Db, DependsOn, MaybeViewer, SignedIn, Transaction
 from townsquare.kit.identity import Viewer
 from townsquare.kit.ids import new_id
 from townsquare.kit.problems import Problem, not_found
 from townsquare.kit.writes import Write
 from townsquare.services.content import publishing
 from townsquare.services.content.imported_media import forget_with_post
+from townsquare.services.content.media import described
 from townsquare.services.content.post_view import POST_COLUMNS, Post, ReplyPolicy, Visibility, post_of
 from townsquare.services.content.publishing import ContentWarning, NewPost, PostText, publish
 from townsquare.services.content.visibility import FOLLOW, READABLE, depend_on_follow, id_of
@@ -82,9 +83,10 @@ async def read_post(db: Db, viewer: MaybeViewer, depends: DependsOn, post_id: Fr
 
 
 @post("/posts", status_code=201, opt=changes(*publishing.POST_TAGS))
-async def create_post(write: Transaction, person: SignedIn, data: JSONBody[NewPost]) -> Response[Post]:
+async def create_post(context: Ctx, write: Transaction, person: SignedIn, data: JSONBody[NewPost]) -> Response[Post]:
     """Publish a post."""
-    return answer_created(await publish(write, person, data))
+    media = await described(context, write, person, data.media_ids, data.visibility)
+    return answer_created(await publish(write, person, data, media))
 
 
 @patch("/posts/{post_id:uuid}", opt=changes(*publishing.POST_TAGS))
@@ -126,7 +128,7 @@ async def change_post(
 
 @delete("/posts/{post_id:uuid}", status_code=204, opt=changes(*publishing.POST_TAGS))
 async def delete_post(request: AnyRequest, write: Transaction, person: SignedIn, post_id: FromPath[UUID]) -> None:
-    """Delete one's own post, with its comments and reactions."""
+    """Delete one's own post, with its comments and reactions; the files that it shows stay yours."""
     current = await _own_post(request, write, person, post_id)
     if current.media:
         await forget_with_post(write, post_id)

@@ -4,7 +4,7 @@ Whoever publishes, now (`posts.py`), from a draft (`drafts.py`) or from an archi
 changed or deleted post takes back and tells stands here too, so that the two cannot drift apart.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID
@@ -20,10 +20,11 @@ from townsquare.kit.writes import Write
 from townsquare.services.content.people import ensure_author, ids_of_handles
 from townsquare.services.content.post_view import (
     POST_COLUMNS,
+    MediaReference,
     Post,
     ReplyPolicy,
     Visibility,
-    media_column,
+    column_of,
     post_of,
 )
 from townsquare.services.content.text import MAX_TEXT, Rendered, TextError, clean_text, render
@@ -68,14 +69,23 @@ ADD_MENTIONS: Final = "INSERT INTO post_mentions (post_id, person_id, private) S
 # By the primary key's first column.
 MARK_MENTIONS: Final = "UPDATE post_mentions SET private = $2 WHERE post_id = $1 AND private <> $2"
 
+ADD_MEDIA: Final = "INSERT INTO post_media (media_id, post_id) SELECT m, p FROM unnest($1::uuid[], $2::uuid[]) AS r (m, p)"
+
 COUNT_POSTS: Final = "UPDATE people SET posts = posts + $2 WHERE id = $1 RETURNING posts"
 
 
 async def publish(
-    write: Write, author: Viewer, new: NewPost, *, at: datetime | None = None, source_id: str | None = None
+    write: Write,
+    author: Viewer,
+    new: NewPost,
+    media: Sequence[MediaReference] = (),
+    *,
+    at: datetime | None = None,
+    source_id: str | None = None,
 ) -> Post:
     """Publish a post in the caller's transaction.
 
+    `media` is what `new.media_ids` names, checked and described (`media.py`).
     `at` and `source_id` are those of an imported post; a `source_id` that the author has already raises asyncpg's
     UniqueViolationError.
     """
@@ -91,7 +101,7 @@ async def publish(
         new.visibility,
         new.reply_policy,
         list(rendered.tags),
-        media_column(new.media_ids),
+        column_of(media),
         at or now(),
         source_id,
     )
@@ -99,6 +109,7 @@ async def publish(
     created = post_of(row)
     await add_tags(write, created)
     await add_mentions(write, created, rendered.mentions)
+    await add_media(write, [(reference.id, created.id) for reference in created.media])
     await count_posts(write, author.id, counted(created))
     write.emit("post", created.id, told(created), cache_tags(created))
     return created
@@ -124,6 +135,12 @@ async def add_mentions(write: Write, post: Post, handles: Iterable[str]) -> None
     people = set(await ids_of_handles(write, list(handles))) - {post.author.id}
     if people:
         await write.execute(ADD_MENTIONS, post.id, list(people), post.visibility == "private")
+
+
+async def add_media(write: Write, shown: Sequence[tuple[UUID, UUID]]) -> None:
+    """Have posts found by the files that they show; pairs of a file and a post."""
+    if shown:
+        await write.execute(ADD_MEDIA, [media for media, _ in shown], [post for _, post in shown])
 
 
 def counted(post: Post) -> int:

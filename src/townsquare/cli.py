@@ -24,6 +24,7 @@ COMMANDS = {
     "import": "Bring in what people have elsewhere.",
     "export": "Write everything of one person into a ZIP file.",
     "cache": "Show what the caches hold and why; drop things by hand.",
+    "media": "Show what files take; sweep, verify and remake them.",
     "mail": "Show the mail that was written to the data folder.",
 }
 

@@ -21,7 +21,7 @@ ORDER BY name
 ON CONFLICT (name) DO UPDATE SET put_at = now()
 """
 
-# By primary key: a dozen rows for a picture. The inner query takes the locks in order, before the outer one changes anything.
+# By primary key: a dozen rows for a picture. The inner query takes the locks in order, before anything is changed.
 HOLD: Final = """
 UPDATE objects AS o
 SET refs = o.refs + 1

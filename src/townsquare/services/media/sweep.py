@@ -6,7 +6,7 @@ been written to it for a day, or, of an upload in pieces, when its time is over.
 
 import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from time import time
@@ -101,12 +101,22 @@ async def sweep_objects(db: Database, storage: Storage, older: timedelta) -> tup
     while True:
         async with db.transaction(deadline=SECONDS) as connection:
             taken = await connection.fetch(TAKE_UNUSED, older, AT_ONCE)
-            # Before the commit: the row stays until the bytes are gone, or nobody would ever look for them again.
-            await asyncio.gather(*(storage.delete(row["name"]) for row in taken))
+            await _delete_all(storage, [row["name"] for row in taken])
         objects += len(taken)
         size += sum(row["bytes"] for row in taken)
         if len(taken) < AT_ONCE:
             return objects, size
+
+
+async def _delete_all(storage: Storage, names: Sequence[str]) -> None:
+    """Delete bytes before their rows are gone for good, or nobody would ever look for them again.
+
+    Waits for every deletion, also when one fails: the rows must not be free while one is still under way.
+    """
+    ended = await asyncio.gather(*(storage.delete(name) for name in names), return_exceptions=True)
+    for error in ended:
+        if error is not None:
+            raise error
 
 
 async def sweep_uploads(db: Database, drafts: Path) -> int:

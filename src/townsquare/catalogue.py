@@ -4,7 +4,7 @@ from importlib import import_module
 
 from townsquare.kit.app import Definition
 
-BUILT = ("users", "content")
+BUILT = ("users", "content", "media")
 
 
 def definition_of(name: str) -> Definition:

@@ -133,6 +133,7 @@ class Town:
         self.gateway = Client(session, base)
         self.users = Client(session, f"{base}/api/users")
         self.content = Client(session, f"{base}/api/content")
+        self.media = Client(session, f"{base}/api/media")
         self._numbers = itertools.count()
         self._run = secrets.token_hex(2)
 

@@ -12,11 +12,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import IO, Annotated, Final, TypeAlias
+from typing import IO, Annotated, Final, TypeAlias, cast
 
 import msgspec
 from msgspec import Meta, Struct
-from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
+from multipart import parse_options_header as _parse_header  # pyright: ignore[reportUnknownVariableType]  (without types)
 
 from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.problems import Problem, invalid, unavailable
@@ -199,7 +200,7 @@ class _Form:
 
 
 def _parser(request: AnyRequest, most: int) -> PushMultipartParser:
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    kind, options = cast("tuple[str, dict[str, str]]", _parse_header(request.headers.get("content-type", "")))
     boundary = options.get("boundary", "")
     if kind != "multipart/form-data" or not boundary:
         raise Problem("unsupported_media_type", "Send a form (`Content-Type: multipart/form-data`) with the part `file`.")

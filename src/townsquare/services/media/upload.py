@@ -13,7 +13,7 @@ import asyncpg
 import msgspec
 from litestar import Response, post
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
-from litestar.openapi.spec.enums import OpenAPIType
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
 from townsquare.images.sniff import Recognised
 from townsquare.kit.asgi import AnyRequest
@@ -108,7 +108,9 @@ class UploadOperation(Operation):
             required=["file"],
             properties={
                 "file": Schema(
-                    type=OpenAPIType.STRING, format="binary", description="The file, of any kind that is accepted."
+                    type=OpenAPIType.STRING,
+                    format=OpenAPIFormat.BINARY,
+                    description="The file, of any kind that is accepted.",
                 ),
                 "alt": Schema(
                     type=OpenAPIType.STRING, max_length=1500, description="What it shows, for who does not see it."
@@ -167,9 +169,7 @@ async def _add(
     created = file_of(row, signed_addresses(context, request))
     answer = answer_created(created)
     if idempotent is not None:
-        location = answer.headers["Location"]
-        prefix = call_of(request.scope).prefix
-        headers = [(b"content-type", b"application/json"), (b"location", f"{prefix}{location}".encode())]
+        headers = [(b"content-type", b"application/json"), (b"location", answer.headers["Location"].encode())]
         await idempotent.keep(write, Answer(201, headers, msgspec.json.encode(created)))
     return answer
 

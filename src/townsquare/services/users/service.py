@@ -14,6 +14,7 @@ from townsquare.services.users import (
     mutes,
     people,
     personal_tokens,
+    pictures,
     post_counts,
     profile,
     search,
@@ -51,11 +52,12 @@ DEFINITION: Final = Definition(
         *search.ROUTES,
     ),
     jobs=(*accounts.JOBS, *email.JOBS),
-    readers=(post_counts.READER,),
+    readers=(post_counts.READER, pictures.READER),
     signs_tokens=True,
     standing=STANDING,
     changes={
         "content tells how many posts somebody has": ("profile:{person}",),
+        "media tells that a picture came in an archive, or is gone": people.PERSON_TAGS,
         "an account is deleted for good": (
             *people.PERSON_TAGS,
             people.LEFT,

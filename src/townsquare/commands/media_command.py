@@ -155,8 +155,8 @@ def verify_(deep: bool, mend: bool, data: Path | None, as_json: bool) -> None:
 
 
 async def _verify(settings: Settings, *, deep: bool, mend: bool) -> Examined:
-    storage = open_storage(settings)
     async with _database(settings) as database:
+        storage = open_storage(settings)
         found = await verify(database, storage, deep=deep)
         if not mend or found.well:
             return Examined(found.well, found, None)

@@ -33,7 +33,8 @@ def open_bucket(settings: Settings, url: str, patience: float) -> S3Store:
 def _who_and_where(settings: Settings) -> "S3Config":
     if (settings.storage_key_id is None) != (settings.storage_secret is None):
         raise SettingsError("storage_key_id and storage_secret belong together: set both, or neither")
-    config: S3Config = {"region": settings.storage_region}
+    # One object at a time, which every S3 can do; not every one can do many.
+    config: S3Config = {"region": settings.storage_region, "disable_bulk_delete": True}
     if settings.storage_endpoint is not None:
         config["endpoint"] = settings.storage_endpoint
     if settings.storage_key_id is not None and settings.storage_secret is not None:

@@ -8,7 +8,11 @@ from townsquare.cache.entries import Entry
 from townsquare.kit.cached_routes import CachedRoute, CachedRoutes, ChangingRoute, changing_routes
 from townsquare.kit.outbox import Position
 
-PAST: Final = {"users": {"Consistency-Token": "content.1"}, "content": {"Consistency-Token": "users.1"}}
+PAST: Final = {
+    "users": {"Consistency-Token": "content.1"},
+    "content": {"Consistency-Token": "users.1"},
+    "media": {"Consistency-Token": "users.1"},
+}
 """Headers with which a service asks its database: it cannot know what another's write has changed in what it keeps."""
 
 TAG: Final = re.compile(r"\{\w+\}")
@@ -16,7 +20,7 @@ TAG: Final = re.compile(r"\{\w+\}")
 
 def client_of(town: Town, service: str) -> Client:
     """Return the client that speaks to a service."""
-    return {"users": town.users, "content": town.content}[service]
+    return {"users": town.users, "content": town.content, "media": town.media}[service]
 
 
 def cached_routes(town: Town, service: str) -> list[CachedRoute]:

@@ -83,7 +83,7 @@ PICTURE_COLUMNS: Final = (
     "fingerprint",
 )  # fmt: skip
 """What a picture's analysis fills, in the order of FINISH."""
-NOTHING_KNOWN: Final[Mapping[str, object]] = dict.fromkeys(PICTURE_COLUMNS) | {"dominant_colors": []}
+NOTHING_KNOWN: Final[dict[str, object]] = dict.fromkeys(PICTURE_COLUMNS)
 
 
 async def recognised_in(path: Path) -> Recognised:
@@ -97,14 +97,14 @@ async def recognised_in(path: Path) -> Recognised:
 async def make(resources: Resources, original: Path, found: Recognised, folder: Path) -> Made:
     """Make what can be made while somebody waits; raises the problem for a picture that is refused."""
     if found.kind != "image":
-        return Made({**NOTHING_KNOWN, "status": "ready"})
+        return Made(NOTHING_KNOWN | {"dominant_colors": (), "status": "ready"})
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             return await make_pictures(resources, original, folder, first_wanted(found.media_type))
     except (TimeoutError, TooBusy):
-        return Made({**NOTHING_KNOWN, "status": "processing"}, later=True)
+        return Made(NOTHING_KNOWN | {"dominant_colors": (), "status": "processing"}, later=True)
     except Unavailable:
-        return Made({**NOTHING_KNOWN, "status": "processing"})
+        return Made(NOTHING_KNOWN | {"dominant_colors": (), "status": "processing"})
     except Rejected as refusal:
         raise refused(refusal) from None
 

@@ -5,9 +5,10 @@ from typing import Any, Final
 
 import pytest
 
-from testbed.cached import cached_routes, entry_of, past_the_cache, unlike, was_hit
+from testbed.cached import cached_routes, client_of, entry_of, past_the_cache, unlike, was_hit
 from testbed.content import comment, publish
 from testbed.town import Person, Town
+from testbed.uploads import uploaded
 from townsquare.catalogue import BUILT, definition_of
 from townsquare.kit.cached_routes import CachedRoutes
 from townsquare.strategies import BY_SERVICE, STRATEGIES
@@ -38,6 +39,9 @@ STRATEGY_OF: Final = {
     "content /feed/{user_id}": "POST_FEED",
     "content /trending": "TRENDING",
     "content /search": "SEARCH_RESULTS",
+    "media /files/{file_id}": "MEDIA_DETAILS",
+    "media /users/{user_id}/files": "VIDEOS",
+    "media /public/files": "VIDEOS",
 }
 
 
@@ -69,7 +73,7 @@ def test_every_cached_route_has_the_strategy_of_the_contract() -> None:
 
 @pytest.mark.parametrize("service", BUILT)
 async def test_a_cached_route_tells_apart_by_exactly_the_parameters_that_it_takes(town: Town, service: str) -> None:
-    document = (await {"users": town.users, "content": town.content}[service].get("/openapi.json")).json
+    document = (await client_of(town, service).get("/openapi.json")).json
     for route in cached_routes(town, service):
         path = route.template
         operation = document["paths"][path]["get"]
@@ -89,19 +93,21 @@ async def world(town: Town) -> "World":
     tag = town.handle("tag")
     post = await publish(town, ada, f"#{tag}")
     await comment(town, bob, post["id"])
+    file = await uploaded(town.media, ada, b"Notes on the engine\n", "notes.txt")
     await town.settle()
-    return World(ada, bob, tag, post)
+    return World(ada, bob, tag, post, file)
 
 
 class World:
-    """People, a post of ada's with a comment of bob's, and its tag."""
+    """People, a post of ada's with a comment of bob's, its tag, and a file of hers."""
 
-    def __init__(self, ada: Person, bob: Person, tag: str, post: Any) -> None:
-        self.ada, self.bob, self.tag, self.post = ada, bob, tag, post
+    def __init__(self, ada: Person, bob: Person, tag: str, post: Any, file: Any) -> None:
+        self.ada, self.bob, self.tag, self.post, self.file = ada, bob, tag, post, file
 
     def target_of(self, service: str, template: str) -> str:
         """Return a path that the template describes, with a query where one is needed."""
         path = template.replace("{user_id}", str(self.ada.id)).replace("{post_id}", self.post["id"])
+        path = path.replace("{file_id}", self.file["id"])
         needed = {"users /search": f"?q={self.ada.handle}", "content /search": f"?q={self.tag}"}
         return path + needed.get(f"{service} {template}", "")
 
@@ -114,7 +120,7 @@ async def test_every_kept_answer_names_what_it_depends_on_as_its_route_declares(
         target = world.target_of(service, route.template)
         own = route.declaration.audience == "viewer"
         viewer = world.ada if own else None
-        client = {"users": town.users, "content": town.content}[service]
+        client = client_of(town, service)
         assert (await client.get(target, as_=viewer)).status == 200, target
         entry = entry_of(town, service, target, viewer)
         assert entry is not None, f"{target} was not kept"
@@ -315,7 +321,7 @@ async def test_the_database_says_the_same_as_what_is_kept_to_everybody(town: Tow
     await town.users.put(f"/users/{eve.id}/mute", as_=world.bob)
     await town.settle()
     for service in BUILT:
-        client = {"users": town.users, "content": town.content}[service]
+        client = client_of(town, service)
         for route in cached_routes(town, service):
             target = world.target_of(service, route.template)
             for viewer in (None, world.ada, world.bob, eve):

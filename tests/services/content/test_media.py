@@ -10,8 +10,11 @@ import pytest
 from testbed.cached import was_hit
 from testbed.content import PICTURE, ids, last_event, publish, tell_file
 from testbed.town import Answer, Person, Town
+from testbed.uploads import uploaded
 from townsquare.kit.identity import Viewer
+from townsquare.kit.problems import Problem
 from townsquare.kit.transactions import transaction
+from townsquare.kit.upstream import Reply
 from townsquare.services.content.imported_media import ImportedMedia
 from townsquare.services.content.imports import ImportedPost, import_posts
 
@@ -136,3 +139,40 @@ async def test_deleting_a_file_while_it_is_posted_never_leaves_a_post_with_it(to
     posts = (await town.content.get(f"/users/{ada.id}/posts", as_=ada)).items
     assert [post["media"] for post in posts if post["media"]] == []
     assert ids(await town.content.get("/drafts", as_=ada)) == []
+
+
+async def test_a_file_can_be_posted_as_soon_as_its_upload_is_answered(town: Town) -> None:
+    ada, bob = await town.register("ada"), await town.register("bob")
+    file = await uploaded(town.media, ada, alt="A cup")
+    post = await publish(town, ada, media_ids=[file["id"]])
+    shown = {name: file[name] for name in ("id", "alt", "kind", "width", "height")}
+    assert post["media"] == [shown | {"thumbhash": file["placeholder"]["thumbhash"]}]
+    answer = await town.content.post("/posts", as_=bob, json={"text": "Mine", "media_ids": [file["id"]]})
+    assert refused(answer) == (422, "/media_ids/0")
+    await town.settle()
+    assert await media_of(town, post) == post["media"]
+    assert (await town.media.patch(f"/files/{file['id']}", as_=ada, json={"alt": "A cup of tea"})).status == 200
+    await town.settle()
+    assert (await media_of(town, post))[0]["alt"] == "A cup of tea"
+    assert (await town.media.delete(f"/files/{file['id']}", as_=ada)).status == 204
+    await town.settle()
+    assert await media_of(town, post) == []
+    assert (await town.content.get(f"/posts/{post['id']}")).json["text"] == post["text"]
+
+
+async def test_where_media_does_not_answer_a_file_that_is_not_known_yet_is_not_refused_for_good(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await town.register("ada")
+    known = await tell_file(town, ada)
+
+    class Away:
+        async def call(self, *_: object, **__: object) -> Reply:
+            raise Problem("upstream_unavailable")
+
+    upstreams = town.host.services["content"].context.upstreams
+    monkeypatch.setattr(town.host.services["content"].context, "upstreams", {**upstreams, "media": Away()})
+    answer = await town.content.post("/posts", as_=ada, json={"text": "Look", "media_ids": [str(uuid4())]})
+    assert answer.code == "upstream_unavailable"
+    assert answer.status in (502, 503)
+    await publish(town, ada, media_ids=[known])

@@ -7,6 +7,7 @@ import msgspec
 
 from testbed.cached import was_hit
 from testbed.town import Person, Town
+from testbed.uploads import uploaded
 from townsquare.kit.outbox import Event
 from townsquare.services.users.pictures import files_told
 
@@ -117,3 +118,15 @@ async def test_somebody_hidden_is_not_shown_again_by_a_picture(town: Town) -> No
 async def test_files_of_somebody_who_is_gone_change_nothing(town: Town) -> None:
     nobody = Person(uuid4(), "nobody", "", "")
     await tell(town, came(nobody, "avatar"), deleted(came(nobody, "avatar")))
+
+
+async def test_a_picture_that_was_uploaded_is_shown_until_it_is_deleted(town: Town) -> None:
+    ada = await town.register("ada")
+    file = await uploaded(town.media, ada)
+    avatar = file["sizes"]["small"]["webp"]["url"]
+    assert (await town.users.patch(f"/profile/{ada.id}", as_=ada, json={"avatar": avatar})).status == 200
+    await town.settle()
+    assert await pictures(town, ada) == (avatar, None)
+    assert (await town.media.delete(f"/files/{file['id']}", as_=ada)).status == 204
+    await town.settle()
+    assert await pictures(town, ada) == (None, None)

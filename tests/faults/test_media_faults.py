@@ -1,4 +1,4 @@
-"""Uploads that go wrong: cut, slow, hostile, many; the store away, the disk full, a worker killed or stopped, pyvips missing.
+"""Uploads that go wrong: cut, slow, hostile, many; the disk full, a worker killed or stopped, pyvips missing.
 
 Each gets a clear answer in time, what others ask for goes on, and nothing is left behind.
 """

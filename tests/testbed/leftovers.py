@@ -19,7 +19,6 @@ from townsquare.services.media.sweep import sweep
 from townsquare.services.media.verification import verify
 from townsquare.topology import SERVICES
 
-
 _numbers = count()
 
 

@@ -27,18 +27,24 @@ class Proxy:
             task.add_done_callback(self._passing.discard)
 
     async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await source.read(1 << 16):
-                if self.delay:
-                    await asyncio.sleep(self.delay)
-                sink.write(data)
-                await sink.drain()
-        sink.close()
+        try:
+            with suppress(OSError):
+                while data := await source.read(1 << 16):
+                    if self.delay:
+                        await asyncio.sleep(self.delay)
+                    sink.write(data)
+                    await sink.drain()
+        finally:
+            sink.close()
 
-    async def end(self) -> None:
+    def cut(self) -> None:
         """Cut every connection."""
         for task in self._passing:
             task.cancel()
+
+    async def end(self) -> None:
+        """Cut every connection, and wait until that is done."""
+        self.cut()
         await asyncio.gather(*self._passing, return_exceptions=True)
 
 

@@ -70,6 +70,7 @@ async def test_jobs_are_listed_by_service_and_state_newest_first(square: Town, c
     assert {service: [job["id"] for job in items] for service, items in everything.items()} == {
         "users": [second, first],
         "content": [waiting, running],
+        "media": [],
     }
     assert [(job["state"], job["attempts"], job["error"]) for job in everything["users"]] == [
         ("failed", 3, "RuntimeError")
@@ -105,7 +106,7 @@ async def test_failed_jobs_are_tried_again_all_or_some(square: Town, cli: Comman
         zip(jobs, ["queued", "failed", "failed"], strict=True)
     )
     rest = (await cli.beside("jobs", "retry", "--json")).json
-    assert {of["service"]: of["jobs"] for of in rest} == {"users": 2, "content": 1}
+    assert {of["service"]: of["jobs"] for of in rest} == {"users": 2, "content": 1, "media": 0}
     assert [(job["id"], job["state"], job["attempts"]) for job in (await listed(cli))["content"]] == [(other, "queued", 0)]
     assert (await cli.beside("jobs", "retry")).out == "Nothing has failed.\n"
 

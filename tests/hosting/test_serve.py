@@ -43,6 +43,7 @@ async def test_services_started_one_by_one_are_one_platform_behind_the_gateway(d
     async with (
         running_platform(data, "serve", "users") as users,
         running_platform(data, "serve", "content", port=users.port),
+        running_platform(data, "serve", "media", port=users.port),
         running_platform(data, "serve", "gateway", port=users.port) as gateway,
         gateway.client() as client,
     ):

@@ -44,6 +44,9 @@ async def test_a_range_behind_the_end_is_refused_with_the_length(town: Town, ask
     file = await uploaded(town.media, await town.register("ada"), TEXT, "a.txt")
     status, headers, _ = await bytes_at(town.session, town.base, file["original"]["url"], Range=asked)
     assert (status, headers["Content-Range"]) == (416, f"bytes */{len(TEXT)}")
+    path = file["original"]["url"].removeprefix("/api/media")
+    refused = await town.media.get(path, headers={"Range": asked})
+    assert (refused.status, refused.code) == (416, "range_not_satisfiable")
 
 
 @pytest.mark.parametrize("asked", ["bytes=5-2", "bytes=a-b", "lines=1-2", "bytes=0-1,4-5", "bytes=-"])

@@ -18,6 +18,7 @@ import asyncpg
 
 from bench import seed
 from bench.seed import Size
+from bench.seed_media import seed_media
 from townsquare.catalogue import definition_of
 from townsquare.kit import keys
 from townsquare.kit.database import dsn_for
@@ -29,6 +30,7 @@ SIZE: Final = Size(people=50_000, follows=30, posts=1_000_000)
 SEEDS: Final[dict[str, Callable[[asyncpg.Connection, Size], Awaitable[None]]]] = {
     "users": seed.seed_users,
     "content": seed.seed_content,
+    "media": seed_media,
 }
 
 
@@ -149,6 +151,6 @@ async def _vacuum(dsn: str) -> None:
 def _fingerprint(service: str) -> str:
     digest = hashlib.sha256(repr(SIZE).encode())
     schemas = [file for folder in definition_of(service).schemas for file in sorted(folder.glob("*.sql"))]
-    for file in (Path(seed.__file__), *schemas):
+    for file in (Path(seed.__file__), Path(seed_media.__code__.co_filename), *schemas):
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final, TypeAlias
 from uuid import UUID, uuid4
 
+from bench.samples_media import MEDIA
 from bench.seed import Size, item_id, person_id, post_id
 
 Arguments: TypeAlias = tuple[object, ...]
@@ -45,6 +46,8 @@ NEW_POST: Final = """[{"id": "0192f000-0000-7000-8000-000000000001", "text": "t"
 "tags": ["a"], "media": [], "created_at": "2024-01-01T00:00:00Z", "source_id": "https://elsewhere.example/10"}]"""
 NEW_MEDIA: Final = """[{"id": "0192f000-0000-7000-8000-000000000002", "purpose": "avatar", "source": "a.jpg",
 "media_type": "image/jpeg"}]"""
+TOLD_FILES: Final = """[{"id": "0192f000-0000-7000-8000-000000000003", "owner": "01900000-0000-7000-8000-000000000001",
+"kind": "image", "visibility": "public", "deleted": false, "version": 9}]"""
 NEW_EVENTS: Final = """[{"topic": "post", "key": "k", "tags": ["a", "b"], "payload": {}}]"""
 
 CONTENT: Final[Mapping[str, list[Arguments]]] = {
@@ -99,6 +102,12 @@ CONTENT: Final[Mapping[str, list[Arguments]]] = {
     "imports.ADD_MENTIONS": [([HOT], [ORDINARY])],
     "imports.FORGET_POSTS": [(STRANGER, "https://elsewhere.example/", 100)],
     "imports.COUNT_IMPORTED": [(STRANGER, "https://elsewhere.example/")],
+    "media.KNOWN_FILES": [([item_id(1), NOBODY],)],
+    "media.TELL_FILES": [(TOLD_FILES,)],
+    "media.HOLD_FILES": [([item_id(number) for number in range(1, 11)], FAMOUS)],
+    "media.LOCK_POSTS_SHOWING": [([item_id(1), item_id(2)],), ([NOBODY],)],
+    "media.DESCRIBE": [(HOT, "[]")],
+    "media.FORGET_SHOWING": [([item_id(1)],)],
     "marks.LIST_MARKS": [(ORDINARY, TWENTY)],
     "people.PERSON_BY_ID": [(FAMOUS, ORDINARY), (FAMOUS, None)],
     "people.PERSON_BY_HANDLE": [("person_1", ORDINARY), ("person_1", None)],
@@ -121,6 +130,7 @@ CONTENT: Final[Mapping[str, list[Arguments]]] = {
     "public_posts.LIST_TAGGED": [(None, NEWEST, MUCH, "tag1"), (ORDINARY, MIDDLE, 21, "tag900")],
     "publishing.ADD_POST": [(uuid4(), FAMOUS, "t", "h", None, "public", "everyone", [], "[]", NOW, None)],
     "publishing.FORGET_TAGS": [(HOT,)],
+    "publishing.ADD_MEDIA": [([NOBODY], [HOT])],
     "publishing.ADD_TAGS": [(HOT, FAMOUS, ["new"])],
     "publishing.FORGET_MENTIONS": [(HOT,)],
     "publishing.ADD_MENTIONS": [(HOT, [NOBODY], False)],
@@ -208,6 +218,10 @@ USERS: Final[Mapping[str, list[Arguments]]] = {
     "personal_tokens.ADD": [(uuid4(), FAMOUS, "Token", HASH, ["read"], NOW, None)],
     "personal_tokens.DELETE": [(item_id(1), FAMOUS)],
     "personal_tokens.USE": [(HASH,)],
+    "pictures.LOCK_PROFILES": [([FAMOUS, ORDINARY],)],
+    "pictures.OFFER": [([item_id(1), NOBODY],)],
+    "pictures.FORGET_OFFERED": [([item_id(1)],)],
+    "pictures.SET_PICTURES": [(FAMOUS, None, None)],
     "post_counts.LOCK_PEOPLE": [([person_id(number) for number in range(1, 50)],)],
     "post_counts.SET_POSTS": [([FAMOUS, ORDINARY], [3, 4], [99, 99])],
     "profile.READ_BY_ID": [(FAMOUS,)],
@@ -298,6 +312,7 @@ KIT: Final[Mapping[str, list[Arguments]]] = {
 SAMPLES: Final[Mapping[str, list[Arguments]]] = {
     **{f"content.{name}": cases for name, cases in CONTENT.items()},
     **{f"users.{name}": cases for name, cases in USERS.items()},
+    **{f"media.{name}": cases for name, cases in MEDIA.items()},
     **{f"kit.{name}": cases for name, cases in KIT.items()},
 }
 """By the query's name: one or more sets of arguments."""

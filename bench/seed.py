@@ -320,6 +320,14 @@ def _posts(size: Size) -> list[str]:
         SELECT {_item(f"{posts} + i")}, {_person("i * 10")}, NULL, 'avatar', 'avatar.jpg', 'image/jpeg', {_at("i")}
         FROM {_rows(people // 10)}
         """,
+        f"""
+        INSERT INTO media_files (id, owner_id, kind, visibility, active)
+        SELECT {_item("i")}, {_author(size, "i")}, 'image', 'public', true FROM {_rows(posts // 6)}
+        """,
+        f"""
+        INSERT INTO post_media (media_id, post_id)
+        SELECT {_item("i")}, {_post("i * 6")} FROM {_rows(posts // 6)}
+        """,
         """
         UPDATE people SET posts = counted.n
         FROM (SELECT author_id, count(*) AS n FROM posts WHERE visibility <> 'private' GROUP BY author_id) AS counted

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 import asyncpg
 import pytest
-from bench import seed
+from bench.cluster import SEEDS
 from bench.plans import MODES, Mode, Node, Plan, explain, explain_here, rolled_back
 from bench.queries import Query, named_queries, stray_queries
 from bench.samples import FIRST, NEWEST, SAMPLES, SILENT, SIZE
@@ -50,6 +50,8 @@ OPERATOR: Final = "an operator's command: nobody waits for it but them"
 WAITING: Final = "the table holds the jobs that wait or have failed, and these are all to be counted"
 EVERY_FOLLOW: Final = "one post for each follow, of 7,500 at most; for many follows only where the scan found too little"
 NEAR: Final = "no table's rows: a person of the page is compared with each thing that may have been meant"
+VERIFICATIONS: Final = ("_USED", "MISCOUNTED", "USED_WRONG", "RECOUNT", "REUSE", "HURT")
+"""What looks at every file there is: `townsquare media verify`."""
 EXCUSES: Final[Mapping[tuple[str, Kind], str]] = {
     ("content.feed.MERGE_FEED", "sort"): EVERY_FOLLOW,
     ("content.feed.MERGE_FEED", "read"): EVERY_FOLLOW,
@@ -67,6 +69,13 @@ EXCUSES: Final[Mapping[tuple[str, Kind], str]] = {
     ("users.administration.LIST_ACCOUNTS", "read"): OPERATOR,
     ("users.administration.SEARCH_ACCOUNTS", "read"): OPERATOR,
     ("users.administration.SEARCH_ACCOUNTS", "sort"): OPERATOR,
+    ("media.accounting.BY_PERSON", "scan"): OPERATOR,
+    ("media.accounting.BY_PERSON", "sort"): OPERATOR,
+    ("media.accounting.BY_KIND", "scan"): OPERATOR,
+    ("media.accounting.STORED", "scan"): OPERATOR,
+    ("media.sweep.COUNT_UNUSED", "read"): OPERATOR,
+    ("media.sweep.COUNT_EXPIRED", "read"): OPERATOR,
+    **{(f"media.verification.{name}", kind): OPERATOR for name in VERIFICATIONS for kind in ("scan", "sort", "read")},
     ("kit.job_admin.LIST_JOBS", "read"): OPERATOR,
     ("kit.job_admin.DISCARD_JOBS", "scan"): OPERATOR,
     ("kit.jobs.LOCK_FAILED", "scan"): OPERATOR,
@@ -144,7 +153,7 @@ async def seed_database(postgres: EmbeddedPostgres, service: str) -> asyncpg.Con
     await postgres.ensure_databases([name])
     await migrate(postgres.url(name), definition_of(service).schemas)
     connection = await asyncpg.connect(postgres.url(name))
-    await {"users": seed.seed_users, "content": seed.seed_content}[service](connection, SIZE)
+    await SEEDS[service](connection, SIZE)
     return connection
 
 
@@ -258,6 +267,9 @@ async def test_what_goes_with_a_deleted_row_is_found_by_an_index(seeded: Seeded)
         ("content.user_posts.LIST_POSTS_OF", "posts_author_idx, posts_feed_idx"),
         ("content.search.SEARCH_ALL", "posts_search_idx"),
         ("content.drafts.LIST_DRAFTS", "drafts_author_idx"),
+        ("media.lists.LIST_KIND_OF", "files_owner_kind_idx"),
+        ("media.lists.LIST_FILES_OF", "files_owner_idx, files_owner_kind_idx"),
+        ("media.lists.LIST_PUBLIC_KIND", "files_public_kind_idx"),
         ("users.follows.LIST_FOLLOWERS", "follows_followee_since_idx"),
         ("users.search.FIND_BEGINNING", "people_names_key_idx"),
         ("users.search.FIND_SPELLINGS", "people_names_key_idx"),

@@ -48,16 +48,17 @@ ORDER BY id DESC
 LIMIT $4
 """
 
-# The same along files_owner_kind_idx.
+# The same along files_owner_kind_idx. Said as a range over the pair, which that index alone has in order: with `f.kind = $5`
+# the other one would do as well to a plan for any kind, and be walked through everything for a rare one.
 LIST_KIND_OF: Final = f"""
 SELECT *
 FROM (
     SELECT {FILE_COLUMNS}
     FROM files AS f
     JOIN people AS o ON o.id = f.owner_id
-    WHERE f.owner_id = $2 AND f.kind = $5 AND f.id < $3
+    WHERE f.owner_id = $2 AND f.kind >= $5 AND (f.kind, f.id) < ($5, $3)
       AND (f.visibility = 'public' OR f.owner_id = $1::uuid) AND {LISTED}
-    ORDER BY f.id DESC
+    ORDER BY f.kind DESC, f.id DESC
     LIMIT 101
 ) AS newest
 ORDER BY id DESC

@@ -114,6 +114,7 @@ async def test_what_is_refused_says_why_and_leaves_nothing(town: Town, data: byt
     await town.settle()
     answer = await send_file(town.media, ada, data)
     assert (answer.status, answer.code) == (status, code), answer.body
+    assert answer.json["errors"][0]["pointer"] == "/file"
     assert (await town.media.get(f"/users/{ada.id}/files", as_=ada)).items == []
     assert drafts_of(town) == []
 

@@ -22,7 +22,7 @@ from townsquare.images.sniff import Recognised, recognise
 from townsquare.kit.database import Connection, Database
 from townsquare.kit.jobs import Job, JobContext, TryAgain
 from townsquare.kit.outbox import NewEvent, insert_events
-from townsquare.kit.problems import Code, Problem
+from townsquare.kit.problems import Code, FieldError, Problem
 from townsquare.kit.retention import Nothing
 from townsquare.services.media.file_view import FILE_COLUMNS, KeptVariant, Variants, file_tags, objects_of, told
 from townsquare.services.media.objects import announce, hold, release
@@ -90,7 +90,8 @@ async def recognised_in(path: Path) -> Recognised:
     """Say what a file is by its content; raises `unsupported_media_type` for what is not accepted."""
     found = await asyncio.to_thread(recognise, path)
     if found.kind == "other":
-        raise Problem("unsupported_media_type", "This is no kind of file that is accepted here.")
+        why = "This is no kind of file that is accepted here."
+        raise Problem("unsupported_media_type", why, errors=[FieldError("/file", why)])
     return found
 
 
@@ -147,7 +148,7 @@ def _columns(processed: Processed) -> dict[str, object]:
 
 def refused(refusal: Rejected) -> Problem:
     """Say to its sender why a picture is refused."""
-    return Problem(REFUSALS[refusal.reason], str(refusal))
+    return Problem(REFUSALS[refusal.reason], str(refusal), errors=[FieldError("/file", str(refusal))])
 
 
 async def store(resources: Resources, db: Database, paths: Mapping[What, Path]) -> dict[What, Named]:

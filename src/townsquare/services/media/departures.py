@@ -12,10 +12,9 @@ from uuid import UUID
 
 from townsquare.kit.database import Connection
 from townsquare.kit.jobs import Job, JobContext
-from townsquare.kit.outbox import NewEvent, insert_events
-from townsquare.services.media.file_view import FILE_COLUMNS, file_tags, objects_of
-from townsquare.services.media.files import DELETE_FILE, LESS_USED
-from townsquare.services.media.objects import release
+from townsquare.kit.outbox import insert_events
+from townsquare.services.media.file_view import FILE_COLUMNS
+from townsquare.services.media.files import remove_row
 from townsquare.services.media.people import FORGET_FILES, Departed
 
 # The first of files_owner_idx.
@@ -49,11 +48,7 @@ async def _delete_next(connection: Connection, owner: UUID) -> bool:
     row = await connection.fetchrow(LOCK_NEXT_FILE, owner)
     if row is None:
         return False
-    await connection.execute(DELETE_FILE, row["id"])
-    await release(connection, objects_of(row))
-    await connection.execute(LESS_USED, owner, row["bytes"])
-    gone = {"id": row["id"], "owner": owner, "deleted": True}
-    await insert_events(connection, [NewEvent("file", str(row["id"]), tuple(file_tags(row)), gone)])
+    await insert_events(connection, [await remove_row(connection, row)])
     return True
 
 

@@ -19,6 +19,7 @@ from townsquare.kit.changes import given
 from townsquare.kit.conditional import require_match
 from townsquare.kit.dependencies import Ctx, Db, DependsOn, MaybeViewer, SignedIn, Transaction
 from townsquare.kit.identity import Viewer
+from townsquare.kit.outbox import NewEvent
 from townsquare.kit.problems import Problem, not_found
 from townsquare.kit.writes import Write
 from townsquare.services.media.addresses import signed_addresses
@@ -32,7 +33,7 @@ from townsquare.services.media.file_view import (
     objects_of,
     told,
 )
-from townsquare.services.media.objects import release
+from townsquare.services.media.objects import Statements, release
 from townsquare.services.media.people import asking
 from townsquare.services.media.receiving import AltText
 from townsquare.services.media.visibility import READABLE
@@ -116,10 +117,17 @@ async def delete_file(
 
 async def delete_row(write: Write, row: asyncpg.Record) -> None:
     """Delete a file whose row is locked, and tell it."""
-    await write.execute(DELETE_FILE, row["id"])
-    await release(await write.connection(), objects_of(row))
-    await write.execute(LESS_USED, row["owner_id"], row["bytes"])
-    write.emit("file", row["id"], {"id": row["id"], "owner": row["owner_id"], "deleted": True}, file_tags(row))
+    event = await remove_row(write, row)
+    write.emit(event.topic, event.key, event.payload, event.tags)
+
+
+async def remove_row(transaction: Statements, row: asyncpg.Record) -> NewEvent:
+    """Remove the row and what it counts for; returns what its caller tells."""
+    await transaction.execute(DELETE_FILE, row["id"])
+    await release(transaction, objects_of(row))
+    await transaction.execute(LESS_USED, row["owner_id"], row["bytes"])
+    gone = {"id": row["id"], "owner": row["owner_id"], "deleted": True}
+    return NewEvent("file", str(row["id"]), tuple(file_tags(row)), gone)
 
 
 async def _own_file(request: AnyRequest, context: Ctx, write: Write, person: Viewer, file_id: UUID) -> asyncpg.Record:

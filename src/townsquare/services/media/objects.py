@@ -6,11 +6,30 @@ hour: somebody may be reading it, or be about to make a file of the same bytes.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final, Protocol
 
-from townsquare.kit.database import Connection, Database, rows_affected
+import asyncpg
+
+from townsquare.kit.database import Database, rows_affected
 from townsquare.kit.problems import unavailable
 from townsquare.services.media.storage import Named
+
+
+class Statements(Protocol):
+    """What statements are run on: the transaction of a write, or that of a job."""
+
+    async def fetchrow(self, query: str, /, *arguments: object) -> asyncpg.Record | None:
+        """Return the first row, or None."""
+        ...
+
+    async def fetchval(self, query: str, /, *arguments: object) -> Any:
+        """Return the first column of the first row, or None."""
+        ...
+
+    async def execute(self, query: str, /, *arguments: object) -> str:
+        """Run a statement; returns PostgreSQL's status."""
+        ...
+
 
 # Names are locked in their order, here and below, so that no two transactions wait for each other.
 ANNOUNCE: Final = """
@@ -44,16 +63,16 @@ async def announce(db: Database, named: Sequence[Named]) -> None:
         await db.execute(ANNOUNCE, list(sizes), list(sizes.values()))
 
 
-async def hold(connection: Connection, names: Iterable[str]) -> None:
+async def hold(transaction: Statements, names: Iterable[str]) -> None:
     """Count one more file that uses each of these, in the transaction that makes it.
 
     Raises `unavailable` where one is not there any more: its upload has taken longer than unused bytes are kept.
     """
     wanted = sorted(set(names))
-    if rows_affected(await connection.execute(HOLD, wanted)) != len(wanted):
+    if rows_affected(await transaction.execute(HOLD, wanted)) != len(wanted):
         raise unavailable("What was stored for this file has been swept meanwhile; send it again.")
 
 
-async def release(connection: Connection, names: Iterable[str]) -> None:
+async def release(transaction: Statements, names: Iterable[str]) -> None:
     """Count one file less that uses each of these, in the transaction that deletes it."""
-    await connection.execute(RELEASE, sorted(set(names)))
+    await transaction.execute(RELEASE, sorted(set(names)))

@@ -54,7 +54,7 @@ class Received(Struct, frozen=True):
 @asynccontextmanager
 async def workplace(drafts: Path) -> AsyncIterator[Path]:
     """Lend a folder of one's own for what is being received and made; it is gone afterwards."""
-    with _disk():
+    with on_disk():
         folder = Path(await asyncio.to_thread(mkdtemp, dir=drafts))
     try:
         yield folder
@@ -175,7 +175,7 @@ class _Form:
         name = segment.name or ""
         if name == "file" and self._name is None:
             self._name = plain_name(segment.filename)
-            with _disk():
+            with on_disk():
                 self._file = self._path.open("wb")
         elif name == "file" or name in self._fields:
             raise invalid(f"/{name}", "This stands twice in the form.")
@@ -195,7 +195,7 @@ class _Form:
             raise too_large(self._most)
         self._digest.update(data)
         assert self._file is not None  # noqa: S101  (likewise)
-        with _disk():
+        with on_disk():
             self._file.write(data)
 
 
@@ -226,7 +226,7 @@ def _understood() -> Iterator[None]:
 
 
 @contextmanager
-def _disk() -> Iterator[None]:
+def on_disk() -> Iterator[None]:
     """Say what a disk that takes nothing more means to whoever uploads."""
     try:
         yield

@@ -7,7 +7,19 @@ from typing import Final
 from townsquare.kit.app import Definition
 from townsquare.kit.context import Context
 from townsquare.kit.health import Probe
-from townsquare.services.media import addresses, departures, downloads, files, lists, people, processing, sweep, upload
+from townsquare.services.media import (
+    addresses,
+    departures,
+    downloads,
+    files,
+    lists,
+    people,
+    pieces,
+    processing,
+    resumable,
+    sweep,
+    upload,
+)
 from townsquare.services.media.file_view import FILE_TAGS
 from townsquare.services.media.metrics import gauges
 from townsquare.services.media.resources import open_resources, resources_of
@@ -25,8 +37,8 @@ def probes(context: Context) -> Mapping[str, Probe]:
 DEFINITION: Final = Definition(
     name="media",
     schema=Path(__file__).parent / "schema",
-    routes=(*upload.ROUTES, *files.ROUTES, *addresses.ROUTES, *downloads.ROUTES, *lists.ROUTES),
-    jobs=(*processing.JOBS, *sweep.JOBS, *departures.JOBS),
+    routes=(*upload.ROUTES, *resumable.ROUTES, *files.ROUTES, *addresses.ROUTES, *downloads.ROUTES, *lists.ROUTES),
+    jobs=(*processing.JOBS, *pieces.JOBS, *sweep.JOBS, *departures.JOBS),
     readers=(people.READER,),
     standing=people.STANDING,
     changes={

@@ -18,6 +18,7 @@ from msgspec import Struct
 from townsquare.kit.database import Database
 from townsquare.kit.jobs import Job, JobContext
 from townsquare.kit.retention import Nothing
+from townsquare.services.media.drafts import PART, draft_path
 from townsquare.services.media.resources import resources_of
 from townsquare.services.media.storage import Storage
 
@@ -26,7 +27,6 @@ DRAFTS_FOR: Final = timedelta(days=1)
 AT_ONCE: Final = 20
 SECONDS: Final = 60.0
 """So long may a batch take; each deletion ends much sooner."""
-PART: Final = ".part"
 
 # Walks objects_unused_idx. Rows that somebody is about to use are locked, and left alone; who wants one that is locked here
 # waits until it is gone, and then announces it anew. A file's own bytes are safe even from a wrong count.
@@ -126,7 +126,7 @@ async def sweep_uploads(db: Database, drafts: Path) -> int:
         async with db.transaction(deadline=SECONDS) as connection:
             taken = await connection.fetch(TAKE_EXPIRED, AT_ONCE)
             for row in taken:
-                await asyncio.to_thread((drafts / f"{row['id']}{PART}").unlink, missing_ok=True)
+                await asyncio.to_thread(draft_path(drafts, row["id"]).unlink, missing_ok=True)
         uploads += len(taken)
         if len(taken) < AT_ONCE:
             return uploads

@@ -21,11 +21,13 @@ from townsquare.kit.cached_routes import changes
 from townsquare.kit.calls import call_of
 from townsquare.kit.clock import now
 from townsquare.kit.context import Context
-from townsquare.kit.database import Database
+from townsquare.kit.database import Connection, Database
 from townsquare.kit.dependencies import Ctx, Db, SignedIn, Transaction
 from townsquare.kit.idempotency import Answer, IdempotentCall
 from townsquare.kit.identity import Viewer
 from townsquare.kit.ids import new_id
+from townsquare.kit.jobs import enqueue
+from townsquare.kit.outbox import NewEvent, insert_events
 from townsquare.kit.problems import Problem
 from townsquare.kit.streamed_routes import streamed
 from townsquare.kit.writes import Write
@@ -41,7 +43,7 @@ from townsquare.services.media.file_view import (
     objects_of,
     told,
 )
-from townsquare.services.media.objects import announce, hold
+from townsquare.services.media.objects import Statements, announce, hold
 from townsquare.services.media.people import ensure_owner
 from townsquare.services.media.processing import (
     PICTURE_COLUMNS,
@@ -56,6 +58,7 @@ from townsquare.services.media.quota import require_room, use_room
 from townsquare.services.media.receiving import MEGABYTE, Received, receive, workplace
 from townsquare.services.media.resources import Resources, resources_of
 from townsquare.services.media.storage import Named
+from townsquare.settings import Settings
 
 # By files_original_idx. `duplicate` has everything that was made of the same bytes before.
 FIND_SAME: Final = f"""
@@ -161,7 +164,7 @@ async def _add(
     idempotent: IdempotentCall | None,
 ) -> Response[Any]:
     if idempotent is not None and (kept := await idempotent.recall(write)) is not None:
-        return _again(kept)  # the other one of two at once was first
+        return answer_again(kept)  # the other one of two at once was first
     await ensure_owner(write, person)
     new = NewFile(new_id(), person.id, received.name, received.about.alt, received.about.visibility)
     row = await add_file(context, write, new, prepared)
@@ -192,8 +195,30 @@ async def prepare(resources: Resources, db: Database, original: Path, folder: Pa
 
 async def add_file(context: Context, write: Write, new: NewFile, prepared: Prepared) -> asyncpg.Record:
     """Add the row, count what it uses, and tell it; raises `quota_exceeded`."""
-    await use_room(write, context.settings, new.owner, prepared.original.bytes)
-    row = await write.fetchrow(
+    row = await add_row(write, context.settings, new, prepared)
+    if prepared.later:
+        await write.enqueue(PROCESS, ProcessFile(new.id))
+    write.emit("file", new.id, told(row), file_tags(row))
+    return row
+
+
+async def add_file_in_job(
+    connection: Connection, settings: Settings, new: NewFile, prepared: Prepared, *, limited: bool = True
+) -> asyncpg.Record:
+    """Do the same in a job, and not `limited` by the quota if so wished; raises `quota_exceeded`."""
+    row = await add_row(connection, settings, new, prepared, limited=limited)
+    if prepared.later:
+        await enqueue(connection, PROCESS, ProcessFile(new.id))
+    await insert_events(connection, [NewEvent("file", str(new.id), tuple(file_tags(row)), told(row))])
+    return row
+
+
+async def add_row(
+    transaction: Statements, settings: Settings, new: NewFile, prepared: Prepared, *, limited: bool = True
+) -> asyncpg.Record:
+    """Add the row, and count what it uses; its caller tells it."""
+    await use_room(transaction, settings, new.owner, prepared.original.bytes, limited=limited)
+    row = await transaction.fetchrow(
         ADD_FILE,
         new.id,
         new.owner,
@@ -211,10 +236,7 @@ async def add_file(context: Context, write: Write, new: NewFile, prepared: Prepa
         now(),
     )
     assert row is not None  # noqa: S101  (RETURNING of one row)
-    await hold(await write.connection(), objects_of(row))
-    if prepared.later:
-        await write.enqueue(PROCESS, ProcessFile(new.id))
-    write.emit("file", new.id, told(row), file_tags(row))
+    await hold(transaction, objects_of(row))
     return row
 
 
@@ -235,10 +257,11 @@ async def _answered_before(context: Context, idempotent: IdempotentCall) -> Resp
         kept = await idempotent.recall(write)
     finally:
         await write.rollback()
-    return None if kept is None else _again(kept)
+    return None if kept is None else answer_again(kept)
 
 
-def _again(kept: Answer) -> Response[Any]:
+def answer_again(kept: Answer) -> Response[Any]:
+    """Answer as before."""
     headers = {name.decode(): value.decode("latin-1") for name, value in kept.headers if name != b"content-type"}
     return Response(
         kept.body,

@@ -241,6 +241,19 @@ async def test_more_than_may_wait_are_told_to_come_back(bench: Open) -> None:
     await it.work("go")
 
 
+async def test_who_has_no_turn_in_the_time_they_have_is_told_so_and_disturbs_nobody(bench: Open, tmp_path: Path) -> None:
+    it = await bench(workers=1, limits=PATIENT)
+    first = it.start(f"touch {it.sign('begun')}", "go", f"await {it.sign('end')}")
+    await it.seen("begun")
+    source = tmp_path / "hasty.txt"
+    source.write_text("go\n")
+    with pytest.raises(TooBusy):
+        await it.pool.process(source, tmp_path, WANTED, turn_within=0.01)
+    assert (it.pool.waiting, it.pool.working) == (0, 1)
+    it.sign("end").touch()
+    await first
+
+
 async def test_closing_ends_every_worker_and_tells_who_waits(bench: Open, tmp_path: Path) -> None:
     pool = Pool(1, PATIENT, command=COMMAND)
     async with pool:

@@ -107,14 +107,15 @@ class Pool:
         """The ids of the workers' processes."""
         return [worker.pid for worker in (*self._busy, *self._idle) if worker.alive]
 
-    async def process(self, source: Path, folder: Path, wanted: Wanted) -> Processed:
+    async def process(self, source: Path, folder: Path, wanted: Wanted, *, turn_within: float | None = None) -> Processed:
         """Make what is wanted of the picture at `source`, as files `{size}.{format}` in `folder`, which exists.
 
+        Who has no turn `turn_within` seconds from now is told `TooBusy`: nothing was begun then, and nothing is lost.
         When this returns or raises, nobody writes into `folder` any more; what is in it is the caller's to remove.
         Cancelling it ends the work. Raises `Rejected` with a reason for the sender, `Unavailable`, or `TooBusy`.
         """
         job = Job(_absolute(source), _absolute(folder), sorted(wanted))
-        async with self._turn():
+        async with self._turn(turn_within):
             for _ in range(STARTS):
                 answer = await self._ask(await self._worker(), job)
                 if answer is not None:
@@ -122,12 +123,15 @@ class Pool:
             raise Unavailable("workers end as soon as they have started")
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _turn(self, within: float | None) -> AsyncIterator[None]:
         if self._turns.locked() and self._waiting >= self._queue:
             raise TooBusy
         self._waiting += 1
         try:
-            await self._turns.acquire()
+            async with asyncio.timeout(within):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise TooBusy from None
         finally:
             self._waiting -= 1
         try:

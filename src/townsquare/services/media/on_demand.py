@@ -16,7 +16,7 @@ from townsquare.kit.outbox import NewEvent, insert_events
 from townsquare.kit.problems import not_found, unavailable
 from townsquare.services.media.file_view import FILE_COLUMNS, KeptVariant, file_tags, objects_of, told, variants_of
 from townsquare.services.media.objects import hold, release
-from townsquare.services.media.processing import FIND, LOCK, make_pictures, store, variants_from
+from townsquare.services.media.processing import FIND, LOCK, TURN_SECONDS, make_pictures, store, variants_from
 from townsquare.services.media.receiving import workplace
 from townsquare.services.media.resources import resources_of
 
@@ -51,7 +51,7 @@ async def _make(context: Context, file_id: UUID, size: SizeName, name: Format) -
     async with workplace(resources.drafts) as folder:
         original = folder / "original"
         await resources.storage.fetch(row["original"], original)
-        made = await make_pictures(resources, original, folder, frozenset({(size, name)}))
+        made = await make_pictures(resources, original, folder, frozenset({(size, name)}), TURN_SECONDS)
         named = await store(resources, context.database, made.paths)
     variant = variants_from(made, named)[size][name]
     await _keep(context, file_id, size, name, variant)

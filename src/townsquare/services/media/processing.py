@@ -1,7 +1,8 @@
 """What is made of a file: a picture becomes light ones, anything else stays what it is.
 
-A picture is worked on while its sender waits, if it can be done in `PATIENCE_SECONDS`; else it is kept as it came and a job
-does the rest. Where pictures cannot be worked on at all (no pyvips), the file waits until they can.
+A picture is worked on while its sender waits, if its turn comes in `TURN_SECONDS` and it is done in `PATIENCE_SECONDS`; else
+it is kept as it came and a job does the rest. Where pictures cannot be worked on at all (no pyvips), the file waits until
+they can.
 """
 
 import asyncio
@@ -31,6 +32,8 @@ from townsquare.services.media.resources import Resources, resources_of
 from townsquare.services.media.storage import Named
 
 PATIENCE_SECONDS: Final = 12.0
+TURN_SECONDS: Final = 4.0
+"""So long may a picture that somebody waits for stand in line: when many come, what is begun is to be finished, too."""
 BUSY_PAUSE: Final = timedelta(seconds=20)
 LIGHT: Final[tuple[Format, ...]] = ("avif", "webp", "jpeg")
 PHOTOS: Final = frozenset({"image/jpeg", "image/heic", "image/heif", "image/avif"})
@@ -83,7 +86,7 @@ PICTURE_COLUMNS: Final = (
     "fingerprint",
 )  # fmt: skip
 """What a picture's analysis fills, in the order of FINISH."""
-NOTHING_KNOWN: Final[dict[str, object]] = dict.fromkeys(PICTURE_COLUMNS)
+NOTHING_KNOWN: Final = dict[str, object].fromkeys(PICTURE_COLUMNS)
 
 
 async def recognised_in(path: Path) -> Recognised:
@@ -101,7 +104,7 @@ async def make(resources: Resources, original: Path, found: Recognised, folder: 
         return Made(NOTHING_KNOWN | {"dominant_colors": (), "status": "ready"})
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            return await make_pictures(resources, original, folder, first_wanted(found.media_type))
+            return await make_pictures(resources, original, folder, first_wanted(found.media_type), TURN_SECONDS)
     except (TimeoutError, TooBusy):
         return Made(NOTHING_KNOWN | {"dominant_colors": (), "status": "processing"}, later=True)
     except Unavailable:
@@ -115,10 +118,12 @@ def first_wanted(media_type: str) -> Wanted:
     return wanted(formats=LIGHT) if media_type in PHOTOS else wanted()
 
 
-async def make_pictures(resources: Resources, original: Path, folder: Path, needed: Wanted) -> Made:
+async def make_pictures(
+    resources: Resources, original: Path, folder: Path, needed: Wanted, turn_within: float | None = None
+) -> Made:
     """Have the workers make pictures; raises `Rejected`, `Unavailable` and `TooBusy`."""
     started = time.perf_counter()
-    processed = await resources.pool.process(original, folder, needed)
+    processed = await resources.pool.process(original, folder, needed, turn_within=turn_within)
     working = sum(processed.stages.values())
     resources.stages.observe_all(processed.stages)
     resources.stages.observe("wait", max(0.0, time.perf_counter() - started - working))

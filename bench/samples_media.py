@@ -19,6 +19,7 @@ MIDDLE: Final = item_id(25_000)
 NOW: Final = datetime.now(UTC)
 MUCH: Final = 101
 FILE: Final = item_id(3)
+UPLOAD: Final = item_id(4)
 OBJECTS: Final = ["object_5", "object_6", "object_7"]
 PICTURE: Final = (4000, 3000, 1, False, False, "thumb", "data:", ["#aabbcc"], 0, 1, "0f0f")
 
@@ -59,8 +60,23 @@ MEDIA: Final[Mapping[str, list[Arguments]]] = {
     "processing.FINISH": [(FILE, *PICTURE, "{}")],
     "processing.GIVE_UP": [(FILE, "It cannot be read.")],
     "processing.NEXT_WAITING": [(UUID(int=0),), (MIDDLE,)],
+    "imported.TELL_MEDIUM": [(item_id(7), FAMOUS, "post", None, 9), (uuid4(), FAMOUS, "avatar", "A lantern", 9)],
+    "imported.FORGET_MEDIUM": [(item_id(7), 9), (uuid4(), 9)],
+    "imported.FIND_WANTED": [(item_id(7),)],
+    "imported.LOCK_WANTED": [(item_id(7),)],
+    "imported.SETTLE": [(item_id(7),)],
+    "pieces.ADVANCE": [(UPLOAD, 5, NOW)],
+    "pieces.FIND_WHOLE": [(UPLOAD,)],
+    "pieces.LOCK_WHOLE": [(UPLOAD,)],
+    "pieces.BECOME": [(UPLOAD, FILE)],
+    "pieces.FORGET_UPLOAD": [(UPLOAD,)],
     "quota.USED": [(FAMOUS,)],
+    "quota.LOCK_OWNER": [(FAMOUS,)],
+    "quota.BEGUN": [(STRANGER,), (FAMOUS,)],
     "quota.USE": [(STRANGER, 1000, 10**12), (uuid4(), 1000, 10**12)],
+    "resumable.READ_UPLOAD": [(UPLOAD, STRANGER)],
+    "resumable.ADD_UPLOAD": [(uuid4(), STRANGER, 10, "film", None, "public", "", NOW, NOW)],
+    "resumable.DELETE_UPLOAD": [(UPLOAD, STRANGER)],
     "sweep.TAKE_UNUSED": [("1 hour", 20)],
     "sweep.COUNT_UNUSED": [("1 hour",)],
     "sweep.TAKE_EXPIRED": [(20,)],

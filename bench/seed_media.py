@@ -60,4 +60,10 @@ def _media(size: Size) -> list[str]:
                now() + (i % 200 - 1) * interval '1 hour'
         FROM {_rows(size.people)}
         """,
+        f"""
+        INSERT INTO imported_media (id, owner_id, purpose, version, settled)
+        SELECT {_item("i")}, CASE WHEN i % 100 = 7 THEN {_author(size, "i")} END,
+               CASE WHEN i % 100 = 7 THEN 'post' END, i, i % 100 <> 7
+        FROM {_rows(size.people)}
+        """,
     ]

@@ -73,6 +73,7 @@ EXCUSES: Final[Mapping[tuple[str, Kind], str]] = {
     ("media.accounting.BY_PERSON", "sort"): OPERATOR,
     ("media.accounting.BY_KIND", "scan"): OPERATOR,
     ("media.accounting.STORED", "scan"): OPERATOR,
+    ("media.quota.BEGUN", "read"): "what somebody has begun to upload in a day, of which the limit of uploads allows 1,440",
     ("media.sweep.COUNT_UNUSED", "read"): OPERATOR,
     ("media.sweep.COUNT_EXPIRED", "read"): OPERATOR,
     **{(f"media.verification.{name}", kind): OPERATOR for name in VERIFICATIONS for kind in ("scan", "sort", "read")},

@@ -367,8 +367,8 @@ async def test_undoing_deletes_what_was_imported_and_nothing_else(town: Town, tm
     await run_import(town, archive, bob)
     ids = await posts_by_source(town, alice)
     await taken_up(town)
-    own = "SELECT count(*) FROM files WHERE owner_id = $1"
-    assert await town.database("media").fetchval(own, alice.id) == 4  # of five: the banner is broken
+    files = "SELECT count(*) FROM files WHERE owner_id = $1"
+    assert await town.database("media").fetchval(files, alice.id) == 4  # of five: the banner is broken
 
     asked = await townsquare(town, "import", "undo", "mastodon", "--as", alice.handle, stdin=b"n\n")
     assert asked.code != 0
@@ -382,8 +382,8 @@ async def test_undoing_deletes_what_was_imported_and_nothing_else(town: Town, tm
     assert len(await posts_by_source(town, bob)) == 8
     assert (await town.users.get(f"/profile/{alice.id}")).json["counts"]["posts"] == 1
     await taken_up(town)
-    assert await town.database("media").fetchval(own, alice.id) == 0
-    assert await town.database("media").fetchval(own, bob.id) == 4
+    assert await town.database("media").fetchval(files, alice.id) == 0
+    assert await town.database("media").fetchval(files, bob.id) == 4
     payload, tags = await last_event(town, "post", ids["1"])
     assert payload["deleted"] is True
     assert {f"post:{ids['1']}", f"posts:{alice.id}", "public", "tag:garden"} <= tags

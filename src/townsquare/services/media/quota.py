@@ -19,7 +19,7 @@ USED: Final = "SELECT bytes FROM usage WHERE owner_id = $1"
 # Of two uploads in pieces that begin at once the second waits for the first, and sees it. By primary key.
 LOCK_OWNER: Final = "SELECT FROM people WHERE id = $1 FOR NO KEY UPDATE"
 
-# By primary key, and by resumable_uploads_owner_idx: those of the last day or two.
+# By primary key, and by resumable_uploads_owner_idx: what was begun in the last day or two.
 BEGUN: Final = """
 SELECT coalesce((SELECT bytes FROM usage WHERE owner_id = $1), 0) + coalesce(sum(length), 0)::bigint
 FROM resumable_uploads

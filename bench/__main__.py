@@ -23,6 +23,7 @@ BENCHMARKS = (
     "gateway",
     "indexes",
     "images",
+    "uploads",
 )
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "benchmarks.md"
 

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from testbed.accounts import jobs_done
 from testbed.cached import client_of, past_the_cache, position_of, told_since, unlike, writes
 from testbed.town import Answer, Person, Town
+from testbed.uploads import small_photo, uploaded
 from townsquare.catalogue import BUILT
 
 
@@ -22,6 +23,15 @@ class Call(NamedTuple):
     makes: str = ""
 
 
+class Upload(NamedTuple):
+    """A file that somebody uploads, with the fields of its form; `makes` names it."""
+
+    who: str
+    data: bytes
+    makes: str
+    fields: Mapping[str, str] = {}
+
+
 class Read(NamedTuple):
     """Something that is kept; `viewer` is who asks."""
 
@@ -30,7 +40,7 @@ class Read(NamedTuple):
     viewer: str = ""
 
 
-Act = Call | Callable[["World"], Awaitable[None]]
+Act = Call | Upload | Callable[["World"], Awaitable[None]]
 
 
 class Case(NamedTuple):
@@ -86,8 +96,20 @@ READS: Final = {
     "bob's feed": Read("content", "/feed/{bob}", "bob"),
     "cyd's feed": Read("content", "/feed/{cyd}", "cyd"),
     "eve's feed": Read("content", "/feed/{eve}", "eve"),
+    "ada's file": Read("media", "/files/{picture}"),
+    "ada's private file": Read("media", "/files/{secret}", "ada"),
+    "bob's file": Read("media", "/files/{note}"),
+    "ada's files": Read("media", "/users/@{ada_handle}/files"),
+    "ada's files to bob": Read("media", "/users/{ada}/files", "bob"),
+    "ada's files to ada": Read("media", "/users/{ada}/files", "ada"),
+    "bob's files": Read("media", "/users/{bob}/files"),
+    "public files": Read("media", "/public/files?limit=100"),
+    "public files to eve": Read("media", "/public/files?limit=99", "eve"),
+    "public pictures": Read("media", "/public/files?kind=image&limit=100"),
 }
-"""Cyd is nobody's usual viewer: she blocks zed. Bob and dora follow ada, cyd follows bob, eve follows nobody."""
+"""Cyd is nobody's usual viewer: she blocks zed. Bob and dora follow ada, cyd follows bob, eve follows nobody.
+
+No two share an entry: of those that did, only one would be a miss."""
 
 PEOPLE: Final = ("ada", "bob", "cyd", "dora", "eve", "zed")
 
@@ -97,7 +119,10 @@ BEGINNING: Final = (
     Call("cyd", "users PUT /users/{bob}/follow"),
     Call("cyd", "users PUT /users/{zed}/block"),
     Call("ada", "users POST /users/{ada}/skills", {"name": "{word}", "level": "expert"}, "weaving"),
-    Call("ada", "content POST /posts", {"text": "{word} #{tag}"}, "post"),
+    Upload("ada", small_photo(), "picture"),
+    Upload("ada", b"For nobody else\n", "secret", {"visibility": "private"}),
+    Upload("bob", b"For everybody\n", "note"),
+    Call("ada", "content POST /posts", {"text": "{word} #{tag}", "media_ids": ["{picture}"]}, "post"),
     Call("bob", "content POST /posts", {"text": "#{bobs_tag}"}, "bobs"),
     Call("ada", "content POST /posts", {"text": "For friends", "visibility": "followers"}, "friends"),
     Call("dora", "content POST /posts/{post}/comments", {"text": "Well said"}, "comment"),
@@ -111,6 +136,9 @@ SHOWN: Final = {"ada's posts", "ada's posts to bob", "public posts", "a tag", "p
 """What shows ada's post."""
 OWN_LISTS: Final = {"ada's posts", "ada's posts to bob", "bob's feed"}
 """What shows whatever ada writes, or may: which of it the database decides."""
+PUBLIC_FILES: Final = {"public files", "public files to eve", "public pictures"}
+ADAS_FILES: Final = {"ada's files", "ada's files to bob", "ada's files to ada"}
+"""What shows whatever ada uploads, or may: which of it the database decides."""
 
 
 class World:
@@ -125,10 +153,15 @@ class World:
 
     async def act(self, act: Act) -> None:
         """Do it."""
-        if isinstance(act, Call):
-            await self._call(act)
-        else:
-            await act(self)
+        match act:
+            case Call():
+                await self._call(act)
+            case Upload():
+                person = self.people[act.who]
+                file = await uploaded(self.town.media, person, act.data, **act.fields)
+                self.names[act.makes] = file["id"]
+            case _:
+                await act(self)
 
     async def _call(self, act: Call) -> None:
         service, method, path = act.what.split()
@@ -146,6 +179,8 @@ class World:
                 return value.format(**self.names, unique=self.town.handle("x"))
             case dict():
                 return {key: self.fill(one) for key, one in value.items()}
+            case list():
+                return [self.fill(one) for one in value]
             case _:
                 return value
 

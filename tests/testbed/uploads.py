@@ -1,9 +1,11 @@
 """Uploads as a browser sends them."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from PIL import Image
 
 from testbed.town import Answer, Client, Person
 
@@ -13,6 +15,13 @@ PHOTOS = Path(__file__).parents[1] / "images" / "photos"
 def photo(name: str = "coffee.jpg") -> bytes:
     """Return a photograph that nobody here made; see the README beside it."""
     return (PHOTOS / name).read_bytes()
+
+
+def small_photo(colour: str = "teal") -> bytes:
+    """Return a photograph, to look at its type, that costs next to nothing to work on."""
+    out = io.BytesIO()
+    Image.new("RGB", (16, 16), colour).save(out, "JPEG")
+    return out.getvalue()
 
 
 def form(data: bytes, name: str = "photo.jpg", **fields: str) -> tuple[bytes, str]:

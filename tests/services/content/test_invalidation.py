@@ -1,17 +1,13 @@
 """Each write of content, and what it changes of what is kept, there and elsewhere: all of that, and nothing else.
 
-The table says it in words for one small world (`testbed/kept_world.py`). What routes declare (and the reference page shows)
-is held to what they do: no write may emit a tag that its route does not declare, and each declared one must be seen. After
-each write, whatever is kept must be what the database says.
+How it is tried: `testbed/invalidation.py`.
 """
 
 from datetime import UTC, datetime
 from typing import Final
 
-import pytest
-
-from testbed.kept_world import OWN_LISTS, POST, PROFILES, SHOWN, Call, Case, World, build_world, try_out, unseen, untried
-from testbed.town import Town
+from testbed.invalidation import TableOfWrites
+from testbed.kept_world import OWN_LISTS, POST, PROFILES, SHOWN, Call, Case, World
 from townsquare.kit.identity import Viewer
 from townsquare.kit.transactions import transaction
 from townsquare.services.content.imports import ImportedPost, forget_imported, import_posts
@@ -142,28 +138,9 @@ CASES: Final = (
     ),
 )
 
-SEEN: Final[dict[str, set[str]]] = {}
-"""The tags that each route was seen to emit."""
 
+class TestWrites(TableOfWrites):
+    """Each case, and that none is missing."""
 
-@pytest.fixture(scope="module")
-async def world(town: Town) -> World:
-    return await build_world(town)
-
-
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-async def test_a_write_changes_what_it_changes_and_nothing_else(world: World, case: Case) -> None:
-    outcome = await try_out(world, case)
-    assert outcome.changed == case.changes
-    assert (outcome.undeclared, outcome.wrong) == (set(), [])
-    SEEN.setdefault(case.route, set()).update(outcome.emitted)
-
-
-def test_the_table_has_every_write_that_declares_what_it_changes(town: Town) -> None:
-    assert untried(town, "content", CASES) == set()
-
-
-def test_every_tag_that_a_write_declares_was_seen(town: Town) -> None:
-    if len(SEEN) < len({case.route for case in CASES}):
-        pytest.skip("only a part of the table was run")
-    assert unseen(town, SEEN) == {}
+    service = "content"
+    cases = CASES

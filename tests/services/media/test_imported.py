@@ -6,14 +6,13 @@ from uuid import UUID
 
 import pytest
 
-from testbed.imports import import_command, taken_up
+from testbed.imports import arrives, import_command, taken_up, tell
 from testbed.mastodon import PNG, create, note, picture, write_archive
 from testbed.town import Person, Town
 from testbed.uploads import bytes_at, photo
 from townsquare.kit.ids import new_id
 from townsquare.kit.jobs import JobContext
 from townsquare.kit.logs import get_logger
-from townsquare.kit.transactions import transaction
 from townsquare.services.media.imported import ImportedMedium, source_of, take_up
 from townsquare.services.media.resources import resources_of
 
@@ -27,23 +26,6 @@ def jobs_of(town: Town) -> JobContext:
     """What a job of the media service has at hand."""
     context = town.host.services["media"].context
     return JobContext(context.database, town.settings, get_logger("test"), resources_of(context))
-
-
-async def tell(town: Town, medium: UUID, **state: object) -> None:
-    """Tell of a medium, as an import does when its file is kept."""
-    async with transaction(town.host.services["content"].context) as write:
-        write.emit("imported_media", medium, {"id": medium, **state})
-
-
-async def arrives(town: Town, owner: UUID, data: bytes, **state: object) -> UUID:
-    """Keep the file of a medium, and tell it."""
-    medium = new_id()
-    source = source_of(town.settings, medium)
-    source.parent.mkdir(exist_ok=True)
-    source.write_bytes(data)
-    told = {"author": owner, "post": new_id(), "purpose": "post", "media_type": "image/jpeg", "alt": None} | state
-    await tell(town, medium, **told)
-    return medium
 
 
 async def facts(town: Town, medium: UUID) -> Any:

@@ -11,6 +11,7 @@ from testbed.crowd import Crowd
 from testbed.platforms import Platform, end, gone, until
 from testbed.postgres_users import data_folder
 from testbed.reckoning import reckon
+from townsquare.catalogue import BUILT
 
 SEED = 20_260_301
 
@@ -76,11 +77,12 @@ async def test_a_killed_service_loses_nothing_while_the_others_go_on() -> None:
                 await writing
                 assert crowd.stale == []
                 assert {answer.status for answer in crowd.refused} <= {503}
-                await until(lambda: all_three(platform))
+                await until(lambda: complete(platform))
                 await reckon(platform, client, crowd)
         finally:
             await end(platform)
 
 
-async def all_three(platform: Platform) -> bool:
-    return len(platform.children("--supervised")) == 3
+async def complete(platform: Platform) -> bool:
+    """Whether every service and the gateway have a process again."""
+    return len(platform.children("--supervised")) == len(BUILT) + 1

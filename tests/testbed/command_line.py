@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 import pytest
+import structlog
 
 from townsquare.cli import main
 from townsquare.settings import PREFIX
@@ -89,10 +90,16 @@ def _logging_kept() -> Iterator[None]:
     """A command sets up the log of its process; this one goes on after it."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    try:
-        yield
-    finally:
-        root.handlers, root.level = handlers, level
+    before = structlog.get_config() if structlog.is_configured() else None
+    configure = structlog.configure
+    with pytest.MonkeyPatch.context() as patch:
+        # Loggers that are first used meanwhile, by the platform in this process, must not keep the command's set-up.
+        patch.setattr(structlog, "configure", lambda **given: configure(**(given | {"cache_logger_on_first_use": False})))
+        try:
+            yield
+        finally:
+            root.handlers, root.level = handlers, level
+            structlog.reset_defaults() if before is None else configure(**before)
 
 
 def _text(stream: io.TextIOWrapper) -> str:

@@ -124,8 +124,8 @@ async def delete_row(write: Write, row: asyncpg.Record) -> None:
 async def remove_row(transaction: Statements, row: asyncpg.Record) -> NewEvent:
     """Remove the row and what it counts for; returns what its caller tells."""
     await transaction.execute(DELETE_FILE, row["id"])
-    await release(transaction, objects_of(row))
     await transaction.execute(LESS_USED, row["owner_id"], row["bytes"])
+    await release(transaction, objects_of(row))
     gone = {"id": row["id"], "owner": row["owner_id"], "deleted": True}
     return NewEvent("file", str(row["id"]), tuple(file_tags(row)), gone)
 

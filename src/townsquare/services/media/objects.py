@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import asyncpg
 
 from townsquare.kit.database import Database, rows_affected
-from townsquare.kit.problems import unavailable
+from townsquare.kit.problems import Problem, unavailable
 from townsquare.services.media.storage import Named
 
 
@@ -31,7 +31,9 @@ class Statements(Protocol):
         ...
 
 
-# Names are locked in their order, here and below, so that no two transactions wait for each other.
+# Names are locked in their order, here and below, so that no two transactions wait for each other; after the rows of `files`
+# and of `usage`, in this order, for the same reason. Not more strongly than a change of the counts needs: whoever has just
+# added a file holds its original by the foreign key.
 ANNOUNCE: Final = """
 INSERT INTO objects (name, bytes)
 SELECT name, bytes
@@ -44,16 +46,19 @@ ON CONFLICT (name) DO UPDATE SET put_at = now()
 HOLD: Final = """
 UPDATE objects AS o
 SET refs = o.refs + 1
-FROM (SELECT name FROM objects WHERE name = ANY($1) ORDER BY name FOR UPDATE) AS locked
+FROM (SELECT name FROM objects WHERE name = ANY($1) ORDER BY name FOR NO KEY UPDATE) AS locked
 WHERE o.name = locked.name
 """
 
 RELEASE: Final = """
 UPDATE objects AS o
 SET refs = o.refs - 1, put_at = CASE WHEN o.refs = 1 THEN now() ELSE o.put_at END
-FROM (SELECT name FROM objects WHERE name = ANY($1) ORDER BY name FOR UPDATE) AS locked
+FROM (SELECT name FROM objects WHERE name = ANY($1) ORDER BY name FOR NO KEY UPDATE) AS locked
 WHERE o.name = locked.name
 """
+
+# By primary key.
+LOCK_OBJECTS: Final = "SELECT FROM objects WHERE name = ANY($1) ORDER BY name FOR NO KEY UPDATE"
 
 
 async def announce(db: Database, named: Sequence[Named]) -> None:
@@ -70,7 +75,20 @@ async def hold(transaction: Statements, names: Iterable[str]) -> None:
     """
     wanted = sorted(set(names))
     if rows_affected(await transaction.execute(HOLD, wanted)) != len(wanted):
-        raise unavailable("What was stored for this file has been swept meanwhile; send it again.")
+        raise swept()
+
+
+def swept() -> Problem:
+    """Make the 503 for a file whose bytes are not there any more."""
+    return unavailable("What was stored for this file has been swept meanwhile; send it again.")
+
+
+async def exchange(transaction: Statements, before: Iterable[str], after: Iterable[str]) -> None:
+    """Count that a file uses `after` and no longer `before`; raises `unavailable` as `hold` does."""
+    old, new = set(before), set(after)
+    await transaction.execute(LOCK_OBJECTS, sorted(old ^ new))
+    await hold(transaction, new - old)
+    await release(transaction, old - new)
 
 
 async def release(transaction: Statements, names: Iterable[str]) -> None:

@@ -26,7 +26,7 @@ from townsquare.kit.outbox import NewEvent, insert_events
 from townsquare.kit.problems import Code, FieldError, Problem
 from townsquare.kit.retention import Nothing
 from townsquare.services.media.file_view import FILE_COLUMNS, KeptVariant, Variants, file_tags, objects_of, told
-from townsquare.services.media.objects import announce, hold, release
+from townsquare.services.media.objects import announce, exchange
 from townsquare.services.media.receiving import workplace
 from townsquare.services.media.resources import Resources, resources_of
 from townsquare.services.media.storage import Named
@@ -212,11 +212,11 @@ async def work_on(context: JobContext, file_id: UUID) -> None:
             await _give_up(context.db, file_id, str(refusal))
             return
         named = await store(resources, context.db, made.paths)
-        await _finish(context.db, file_id, made, variants_from(made, named))
+        await finish(context.db, file_id, made, variants_from(made, named))
 
 
-async def _finish(db: Database, file_id: UUID, made: Made, variants: Variants) -> None:
-    """Exchange the variants. A file that was deleted meanwhile stays deleted: what was made for it is swept."""
+async def finish(db: Database, file_id: UUID, made: Made, variants: Variants) -> None:
+    """Exchange the variants of a picture. A file that was deleted meanwhile stays deleted: what was made for it is swept."""
     async with db.transaction() as connection:
         before = await connection.fetchrow(LOCK, file_id)
         if before is None:
@@ -224,8 +224,7 @@ async def _finish(db: Database, file_id: UUID, made: Made, variants: Variants) -
         columns = [made.columns[name] for name in PICTURE_COLUMNS]
         after = await connection.fetchrow(FINISH, file_id, *columns, msgspec.json.encode(variants).decode())
         assert after is not None  # noqa: S101  (its row is locked)
-        await hold(connection, objects_of(after))
-        await release(connection, objects_of(before))
+        await exchange(connection, objects_of(before), objects_of(after))
         await _tell(connection, after)
 
 

@@ -5,6 +5,7 @@ transaction is nobody's until it is committed, and is swept if that never comes.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -43,7 +44,7 @@ from townsquare.services.media.file_view import (
     objects_of,
     told,
 )
-from townsquare.services.media.objects import Statements, announce, hold
+from townsquare.services.media.objects import Statements, announce, hold, swept
 from townsquare.services.media.people import ensure_owner
 from townsquare.services.media.processing import (
     PICTURE_COLUMNS,
@@ -101,6 +102,7 @@ class NewFile(msgspec.Struct, frozen=True):
     purpose: str = "upload"
 
 
+@dataclass
 class UploadOperation(Operation):
     """Describes the form, which the handler reads itself."""
 
@@ -217,9 +219,14 @@ async def add_row(
     transaction: Statements, settings: Settings, new: NewFile, prepared: Prepared, *, limited: bool = True
 ) -> asyncpg.Record:
     """Add the row, and count what it uses; its caller tells it."""
+    row = await _insert(transaction, new, prepared)
     await use_room(transaction, settings, new.owner, prepared.original.bytes, limited=limited)
-    row = await transaction.fetchrow(
-        ADD_FILE,
+    await hold(transaction, objects_of(row))
+    return row
+
+
+async def _insert(transaction: Statements, new: NewFile, prepared: Prepared) -> asyncpg.Record:
+    arguments = (
         new.id,
         new.owner,
         prepared.found.kind,
@@ -235,8 +242,11 @@ async def add_row(
         new.purpose,
         now(),
     )
+    try:
+        row = await transaction.fetchrow(ADD_FILE, *arguments)
+    except asyncpg.ForeignKeyViolationError:
+        raise swept() from None  # of the original; its owner has a row before anything is stored for them
     assert row is not None  # noqa: S101  (RETURNING of one row)
-    await hold(transaction, objects_of(row))
     return row
 
 

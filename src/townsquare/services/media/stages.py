@@ -4,17 +4,21 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
+from typing import Final
 
 from townsquare.kit.metrics import Gauge
 
+STAGES: Final = ("receive", "wait", "read", "resize", "analyse", "encode", "store")
+OUTCOMES: Final = ("ready", "processing", "refused", "failed")
+
 
 class Stages:
-    """The counts of this process. Uploads end as `ready`, `processing`, `refused` or `failed`."""
+    """The counts of this process; all are told from the start, so that what has not happened yet reads as 0."""
 
     def __init__(self) -> None:
-        self.runs: Counter[str] = Counter()
-        self.seconds: dict[str, float] = {}
-        self.uploads: Counter[str] = Counter()
+        self.runs: Counter[str] = Counter(dict.fromkeys(STAGES, 0))
+        self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
+        self.uploads: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
 
     def observe(self, stage: str, seconds: float) -> None:
         """Note how long a stage took."""

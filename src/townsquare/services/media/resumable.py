@@ -6,7 +6,7 @@ its last progress; of what somebody has begun, all counts as if it were there al
 the last byte waits; where that is cut off, a job does it.
 """
 
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -43,6 +43,7 @@ from townsquare.services.media.pieces import (
 from townsquare.services.media.quota import require_room_for_pieces
 from townsquare.services.media.receiving import MEGABYTE, about_from, plain_name, too_large
 from townsquare.services.media.resources import resources_of
+from townsquare.services.media.tus_document import BeginOperation, OverrideOperation, PieceOperation, TusOperation
 from townsquare.services.media.upload import answer_again
 
 # All by primary key.
@@ -90,8 +91,16 @@ async def read_upload(request: AnyRequest, db: Db, person: SignedIn, upload_id: 
     return Response(upload_of(row), headers=headers)
 
 
-@post("/uploads", status_code=201, opt=streamed() | changes(*FILE_TAGS), request_max_body_size=None)
-async def create_upload(request: AnyRequest, context: Ctx, db: Db, write: Transaction, person: SignedIn) -> Response[Any]:
+@post(
+    "/uploads",
+    status_code=201,
+    opt=streamed() | changes(*FILE_TAGS),
+    request_max_body_size=None,
+    operation_class=BeginOperation,
+)
+async def create_upload(
+    request: AnyRequest, context: Ctx, db: Db, write: Transaction, person: SignedIn
+) -> Response[ResumableUpload]:
     """Begin an upload in pieces (tus 1.0.0).
 
     `Upload-Length` says how many bytes will come, `Upload-Metadata` may hold `filename`, `alt` and `visibility`. A first
@@ -117,7 +126,13 @@ async def create_upload(request: AnyRequest, context: Ctx, db: Db, write: Transa
     return _answer_begun(await _take(request, context, db, write, person, row["id"], 0))
 
 
-@patch("/uploads/{upload_id:uuid}", status_code=204, opt=streamed() | changes(*FILE_TAGS), request_max_body_size=None)
+@patch(
+    "/uploads/{upload_id:uuid}",
+    status_code=204,
+    opt=streamed() | changes(*FILE_TAGS),
+    request_max_body_size=None,
+    operation_class=PieceOperation,
+)
 async def continue_upload(
     request: AnyRequest, context: Ctx, db: Db, write: Transaction, person: SignedIn, upload_id: FromPath[UUID]
 ) -> Response[None]:
@@ -125,7 +140,7 @@ async def continue_upload(
     return await _continue(request, context, db, write, person, upload_id)
 
 
-@delete("/uploads/{upload_id:uuid}", status_code=204)
+@delete("/uploads/{upload_id:uuid}", status_code=204, operation_class=TusOperation)
 async def delete_upload(
     request: AnyRequest, context: Ctx, write: Transaction, person: SignedIn, upload_id: FromPath[UUID]
 ) -> None:
@@ -133,7 +148,13 @@ async def delete_upload(
     await _give_up(request, context, write, person, upload_id)
 
 
-@post("/uploads/{upload_id:uuid}", status_code=204, opt=streamed() | changes(*FILE_TAGS), request_max_body_size=None)
+@post(
+    "/uploads/{upload_id:uuid}",
+    status_code=204,
+    opt=streamed() | changes(*FILE_TAGS),
+    request_max_body_size=None,
+    operation_class=OverrideOperation,
+)
 async def override_upload(
     request: AnyRequest, context: Ctx, db: Db, write: Transaction, person: SignedIn, upload_id: FromPath[UUID]
 ) -> Response[None]:

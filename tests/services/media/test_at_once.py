@@ -1,4 +1,4 @@
-"""People who upload, delete and have pictures made anew of the very same bytes at once: nobody gets stuck, all is counted."""
+"""People who upload, delete and remake the very same bytes at once: nobody gets stuck, and all is counted."""
 
 import asyncio
 from pathlib import Path

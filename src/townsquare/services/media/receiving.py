@@ -30,8 +30,11 @@ SILENCE_SECONDS: Final = 30.0
 MAX_FIELD: Final = 10_000
 """Bytes of a field that is no file."""
 MAX_NAME: Final = 200
+FORM_AROUND: Final = 100_000
+"""So many bytes may stand around the file in its form."""
 
 AltText: TypeAlias = Annotated[str, Meta(max_length=1_500, pattern=TEXT)]
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _NOT_IN_NAMES: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff/\\]+")
 
 
@@ -77,11 +80,12 @@ async def receive(request: AnyRequest, folder: Path, most: int) -> Received:
     the disk is full, `unavailable`.
     """
     form = _Form(folder / "original", most)
-    parser = _parser(request, most)
+    parser = _parser(request)
     with form, _understood():
         async for chunk in chunks(request):
             form.take(parser.parse(chunk))
         parser.close()
+        form.end()
     return form.received()
 
 
@@ -100,11 +104,12 @@ async def chunks(request: AnyRequest) -> AsyncIterator[bytes]:
             yield chunk
 
 
-def require_size(request: AnyRequest, most: int, extra: int = 0) -> None:
-    """Refuse a body by what it says of itself, before any of it is read."""
-    said = request.headers.get("content-length", "0")
-    if not said.isdigit() or int(said) > most + extra:
+def require_size(request: AnyRequest, most: int) -> int:
+    """Refuse a form by what it says of itself, before any of it is read; returns how large it says its file is, about."""
+    said = request.headers.get("content-length") or "0"
+    if _LENGTH.fullmatch(said) is None or int(said) > most + FORM_AROUND:
         raise too_large(most)
+    return max(0, int(said) - FORM_AROUND)
 
 
 def too_large(most: int) -> Problem:
@@ -161,6 +166,12 @@ class _Form:
             elif event is not None:
                 self._add(bytes(event))
 
+    def end(self) -> None:
+        """Have the draft hold all that was written to it: what a full disk does not take is told here at the latest."""
+        if self._file is not None:
+            with on_disk():
+                self._file.close()
+
     def received(self) -> Received:
         if self._name is None:
             raise invalid("/file", "A file is needed.")
@@ -199,12 +210,11 @@ class _Form:
             self._file.write(data)
 
 
-def _parser(request: AnyRequest, most: int) -> PushMultipartParser:
+def _parser(request: AnyRequest) -> PushMultipartParser:
     kind, options = cast("tuple[str, dict[str, str]]", _parse_header(request.headers.get("content-type", "")))
     boundary = options.get("boundary", "")
     if kind != "multipart/form-data" or not boundary:
         raise Problem("unsupported_media_type", "Send a form (`Content-Type: multipart/form-data`) with the part `file`.")
-    require_size(request, most, extra=100_000)
     return PushMultipartParser(boundary, max_segment_count=10, strict=True)
 
 
@@ -222,7 +232,7 @@ def _understood() -> Iterator[None]:
     except ParserLimitReached:
         raise Problem("malformed_request", "The form has too many parts, or too long heads of parts.") from None
     except MultipartError as error:
-        raise Problem("malformed_request", f"The form cannot be read: {error}.") from None
+        raise Problem("malformed_request", f"The form cannot be read: {error.args[0]}.") from None
 
 
 @contextmanager

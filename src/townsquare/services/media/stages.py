@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Final
 
 from townsquare.kit.metrics import Gauge
+from townsquare.kit.problems import Problem
 
 STAGES: Final = ("receive", "wait", "read", "resize", "analyse", "encode", "store")
 OUTCOMES: Final = ("ready", "processing", "refused", "failed")
@@ -38,6 +39,18 @@ class Stages:
             yield
         finally:
             self.observe(stage, perf_counter() - started)
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count an upload that ends in an error; who makes the file counts the others."""
+        try:
+            yield
+        except Problem:
+            self.uploads["refused"] += 1
+            raise
+        except BaseException:
+            self.uploads["failed"] += 1
+            raise
 
     def gauges(self) -> Iterator[Gauge]:
         """Yield the counts."""

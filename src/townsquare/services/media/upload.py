@@ -29,7 +29,6 @@ from townsquare.kit.identity import Viewer
 from townsquare.kit.ids import new_id
 from townsquare.kit.jobs import enqueue
 from townsquare.kit.outbox import NewEvent, insert_events
-from townsquare.kit.problems import Problem
 from townsquare.kit.streamed_routes import streamed
 from townsquare.kit.writes import Write
 from townsquare.services.media.addresses import signed_addresses
@@ -56,7 +55,7 @@ from townsquare.services.media.processing import (
     variants_from,
 )
 from townsquare.services.media.quota import require_room, use_room
-from townsquare.services.media.receiving import MEGABYTE, Received, receive, workplace
+from townsquare.services.media.receiving import MEGABYTE, Received, receive, require_size, workplace
 from townsquare.services.media.resources import Resources, resources_of
 from townsquare.services.media.storage import Named
 from townsquare.settings import Settings
@@ -137,22 +136,17 @@ async def upload(request: AnyRequest, context: Ctx, db: Db, write: Transaction, 
     """Upload a file: the part `file` of a form, with `alt` and `visibility` beside it."""
     context.limits.uploads.require(call_of(request.scope), person.id.int)
     resources = resources_of(context)
-    counts = resources.stages.uploads
-    async with workplace(resources.drafts) as folder:
-        try:
-            await require_room(db, context.settings, person.id, int(request.headers.get("content-length", "0") or 0))
+    most = context.settings.upload_mb * MEGABYTE
+    with resources.stages.counted():
+        await require_room(db, context.settings, person.id, require_size(request, most))
+        async with workplace(resources.drafts) as folder:
             with resources.stages.timed("receive"):
-                received = await receive(request, folder, context.settings.upload_mb * MEGABYTE)
+                received = await receive(request, folder, most)
             idempotent = _idempotent(request, person, received)
             if idempotent is not None and (kept := await _answered_before(context, idempotent)) is not None:
                 return kept
             prepared = await prepare(resources, db, received.path, folder)
-        except Problem:
-            counts["refused"] += 1
-            raise
-        except BaseException:
-            counts["failed"] += 1
-            raise
+        # Only now: no row is locked while a disk takes its time to remove the draft.
         return await _add(request, context, write, person, received, prepared, idempotent)
 
 

@@ -18,8 +18,26 @@ DOCUMENT = "/openapi.json"
 
 # A 422 is also right for what a schema cannot say: a wrong password, a cursor of another list, a follow of oneself.
 CONFIG = """
+hooks = "hooks"
+
 [checks]
 positive_data_acceptance.expected-statuses = ["2xx", "3xx", "401", "403", "404", "409", "422", "429"]
+
+# Nor can one say what kinds of files there are, or that uploads in pieces begin with the version of their protocol.
+[[operations]]
+include-path-regex = "/uploads?(/|$)"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "405", "409", "412", "413", "415", "422"]
+checks.missing_required_header.expected-statuses = ["400", "401", "403", "404", "405", "406", "412", "415", "422"]
+checks.negative_data_rejection.enabled = false
+checks.unsupported_method.enabled = false
+"""
+
+
+# What uploads in pieces send is bytes, under a name of their protocol.
+HOOKS = """
+import schemathesis
+
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 """
 
 
@@ -46,6 +64,7 @@ async def fuzz(folder: Path, base: str, *options: str, person: Person | None = N
     """Run Schemathesis on the document that stands under `base`, as somebody or as nobody."""
     folder.mkdir()
     (folder / "schemathesis.toml").write_text(CONFIG, "utf-8")
+    (folder / "hooks.py").write_text(HOOKS, "utf-8")
     who = () if person is None else ("-H", f"Authorization: Bearer {person.token}")
     process = await asyncio.create_subprocess_exec(
         *(str(Path(sys.executable).with_name("schemathesis")), "run", base + DOCUMENT, "--url", base, *who, *options),
@@ -89,6 +108,12 @@ async def test_each_service_and_the_gateway_answer_as_their_documents_say(fuzzed
     await judge("users, signed in", fuzzed.users, users)
     await judge("content, signed in", fuzzed.content, content)
     await judge("gateway, anonymous", fuzzed.gateway, gateway, "gateway")
+
+
+async def test_media_answers_as_its_document_says(fuzzed: Town, tmp_path: Path) -> None:
+    options = ("--phases", "coverage,fuzzing", "--max-examples", "3")
+    outcome = await fuzz(tmp_path / "media", fuzzed.media.base, *options, person=await fuzzed.register("fuzzer"))
+    await judge("media, signed in", fuzzed.media, outcome)
 
 
 async def test_the_whole_platform_answers_anybody_as_its_document_says(fuzzed: Town, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ async def test_a_picture_may_be_kept_for_a_year_and_is_known_by_its_tag(town: To
     assert (status, nothing, again["ETag"]) == (304, b"", headers["ETag"])
     async with town.session.head(town.base + url) as head:
         assert (head.status, head.headers["Content-Length"]) == (200, str(len(body)))
+    async with town.session.head(town.base + url, headers={"Range": "bytes=0-1"}) as head:
+        assert (head.status, head.headers["Content-Length"]) == (200, str(len(body)))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,9 @@ async def test_the_original_of_a_picture_is_for_its_owner_to_hand_out(town: Town
     assert made.status == 200, made.body
     status, headers, body = await bytes_at(town.session, town.base, made.json["url"])
     assert (status, body) == (200, photo())
-    assert headers["Cache-Control"].startswith("private")
+    scope, age, immutable = headers["Cache-Control"].split(", ")
+    assert (scope, immutable) == ("private", "immutable")
+    assert 0 < int(age.removeprefix("max-age=")) <= 60
     assert (await town.media.get(target, as_=bob, params={"of": "original"})).status == 404
     assert (await town.media.get(target, as_=ada, params={"of": "secret"})).status == 422
 

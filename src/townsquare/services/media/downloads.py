@@ -6,6 +6,7 @@ is offered for saving.
 """
 
 import re
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -54,8 +55,8 @@ class Content:
     media_type: str
     name: str
     attached: bool
-    private: bool
-    expires: int | None = None
+    expires: int | None
+    """Until when the address is good (seconds since 1970) of what is private; None for what everybody may keep."""
 
 
 @get("/files/{file_id:uuid}/{what:str}", media_type="application/octet-stream")
@@ -75,21 +76,21 @@ async def read_bytes(
     private = row["visibility"] == "private" or (what == "original" and row["kind"] == "image")
     if private and not Signer.of(context.settings).opens(path_of(file_id, what), expires, signature):
         raise not_found()
-    content = await _content(context, row, what, private=private)
+    content = await _content(context, row, what, expires if private else None)
     return await _answer(request, context, content)
 
 
-async def _content(context: Context, row: asyncpg.Record, what: str, *, private: bool) -> Content:
+async def _content(context: Context, row: asyncpg.Record, what: str, expires: int | None) -> Content:
     if what == "original":
         attached = row["kind"] not in _SHOWN or row["media_type"] == "image/svg+xml"
-        return Content(row["original"], row["bytes"], row["media_type"], row["name"], attached, private)
+        return Content(row["original"], row["bytes"], row["media_type"], row["name"], attached, expires)
     named = _WHAT.fullmatch(what)
     if named is None:
         raise not_found()
     size, name = _pair(named[1], named[2])
     variant = await _variant(context, row, size, name)
     stem = row["name"].rpartition(".")[0] or row["name"]
-    return Content(variant.object, variant.bytes, MEDIA_TYPES[name], f"{stem}.{name}", False, private)
+    return Content(variant.object, variant.bytes, MEDIA_TYPES[name], f"{stem}.{name}", False, expires)
 
 
 def _pair(size: str, name: str) -> tuple[SizeName, Format]:
@@ -111,14 +112,16 @@ async def _answer(request: AnyRequest, context: Context, content: Content) -> Re
         return Response(b"", status_code=304, headers=headers)
     start, end = 0, content.bytes
     status = 200
-    if (said := asked.get("range")) is not None and asked.get("if-range", tag) == tag:
+    head = call_of(request.scope).head
+    # Ranges are of GET alone (RFC 9110, section 14.2).
+    if not head and (said := asked.get("range")) is not None and asked.get("if-range", tag) == tag:
         found = _range(said, content.bytes)
         if found is not None:
             (start, end), status = found, 206
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{content.bytes}"
     headers["Content-Length"] = str(end - start)
     storage = resources_of(context).storage
-    if call_of(request.scope).head:
+    if head:
         return Stream(_nothing(), status_code=status, headers=headers, media_type=content.media_type)
     if end - start <= WHOLE_BYTES:
         body = await storage.read(content.object, start, end)
@@ -128,11 +131,13 @@ async def _answer(request: AnyRequest, context: Context, content: Content) -> Re
 
 
 def _headers(content: Content, tag: str) -> dict[str, str]:
-    scope = "private" if content.private else "public"
+    """Describe the bytes. A browser keeps what is private no longer than its address is good."""
+    left = YEAR if content.expires is None else max(0, min(YEAR, content.expires - int(time.time())))
+    scope = "public" if content.expires is None else "private"
     disposition = "attachment" if content.attached else "inline"
     return {
         "ETag": tag,
-        "Cache-Control": f"{scope}, max-age={YEAR}, immutable",
+        "Cache-Control": f"{scope}, max-age={left}, immutable",
         "Accept-Ranges": "bytes",
         "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
         "Content-Disposition": f"{disposition}; filename*=UTF-8''{quote(content.name, safe='')}",

@@ -13,7 +13,7 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from townsquare.images.model import FORMATS, MEDIA_TYPES, SIZES, Format, Placeholder, SizeName
+from townsquare.images.model import FORMATS, SIZES, Format, Placeholder, SizeName
 
 Kind: TypeAlias = Literal["image", "video", "audio", "document", "other"]
 Visibility: TypeAlias = Literal["public", "unlisted", "private"]
@@ -165,14 +165,6 @@ def objects_of(row: asyncpg.Record) -> list[str]:
     """Name every object that a file uses, each once, in one order."""
     used = {variant.object for formats in variants_of(row).values() for variant in formats.values()}
     return sorted(used | {row["original"]})
-
-
-def media_type_of(what: str, row: asyncpg.Record) -> str:
-    """Return the media type of `small.webp` or `original`."""
-    if what == "original":
-        return row["media_type"]
-    name = what.rpartition(".")[2]
-    return next(media_type for known, media_type in MEDIA_TYPES.items() if known == name)
 
 
 def told(row: asyncpg.Record) -> dict[str, object]:

@@ -29,7 +29,7 @@ from townsquare.services.media.file_view import FILE_COLUMNS, KeptVariant, Varia
 from townsquare.services.media.objects import announce, exchange
 from townsquare.services.media.receiving import workplace
 from townsquare.services.media.resources import Resources, resources_of
-from townsquare.services.media.storage import Named
+from townsquare.services.media.storage import Named, ObjectMissing
 
 PATIENCE_SECONDS: Final = 12.0
 TURN_SECONDS: Final = 4.0
@@ -187,7 +187,10 @@ async def process_file(context: JobContext, payload: ProcessFile) -> None:
 
 
 async def process_waiting(context: JobContext, _: Nothing) -> None:
-    """Work on every picture that waits, such as those that came while pyvips was missing."""
+    """Work on every picture that waits, such as those that came while pyvips was missing.
+
+    One whose bytes are not there keeps waiting, for they may be again; `townsquare media verify` names it.
+    """
     last = UUID(int=0)
     while (found := await context.db.fetchval(NEXT_WAITING, last)) is not None:
         last = UUID(str(found))
@@ -195,6 +198,8 @@ async def process_waiting(context: JobContext, _: Nothing) -> None:
             await work_on(context, last)
         except (Unavailable, TooBusy):
             return  # the next period comes
+        except ObjectMissing:
+            context.log.warning("a picture waits for its bytes", file=str(last))
 
 
 async def work_on(context: JobContext, file_id: UUID) -> None:

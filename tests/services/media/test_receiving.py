@@ -1,5 +1,6 @@
 """A form as it comes in, piece by piece: nothing of it is believed, and nothing of its file is lost unnoticed."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
@@ -10,6 +11,7 @@ from litestar.datastructures import Headers
 from testbed.uploads import form
 from townsquare.kit.asgi import AnyRequest
 from townsquare.kit.problems import Problem
+from townsquare.services.media import receiving
 from townsquare.services.media.receiving import receive, require_size
 
 BODY, BOUNDARY = form(bytes(3000))
@@ -37,6 +39,22 @@ async def test_a_disk_that_is_full_at_the_last_byte_is_told(tmp_path: Path) -> N
     with pytest.raises(Problem) as raised:
         await receive(sent(BODY), tmp_path, 10_000)
     assert raised.value.code == "unavailable"
+
+
+async def test_a_trickle_that_never_stands_still_ends_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def trickle(_: Sent) -> AsyncIterator[bytes]:
+        yield BODY[:-10]
+        while True:
+            await asyncio.sleep(0.01)
+            yield b""
+
+    monkeypatch.setattr(Sent, "stream", trickle)
+    monkeypatch.setattr(receiving, "LONGEST_SECONDS", 0.1)
+    with pytest.raises(Problem) as raised:
+        async with asyncio.timeout(5):
+            await receive(sent(BODY), tmp_path, 10_000)
+    assert raised.value.code == "request_timeout"
+    assert "pieces" in (raised.value.detail or "")
 
 
 @pytest.mark.parametrize("said", ["-1", "1_0", "²", "x", "9" * 5000, "99999999"])

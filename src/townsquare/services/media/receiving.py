@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
+from time import monotonic
 from typing import IO, Annotated, Final, TypeAlias, cast
 
 import msgspec
@@ -27,6 +28,8 @@ from townsquare.services.media.file_view import Visibility
 MEGABYTE: Final = 1_000_000
 SILENCE_SECONDS: Final = 30.0
 """So long may an upload stand still."""
+LONGEST_SECONDS: Final = 3_600.0
+"""So long may a request bring bytes, or a trickle would hold its place for ever."""
 MAX_FIELD: Final = 10_000
 """Bytes of a field that is no file."""
 MAX_NAME: Final = 200
@@ -90,14 +93,18 @@ async def receive(request: AnyRequest, folder: Path, most: int) -> Received:
 
 
 async def chunks(request: AnyRequest) -> AsyncIterator[bytes]:
-    """Yield a body as it comes; raises `request_timeout` when it stands still."""
+    """Yield a body as it comes; raises `request_timeout` when it stands still, or takes too long."""
     stream = aiter(request.stream())
+    until = monotonic() + LONGEST_SECONDS
     while True:
+        left = until - monotonic()
         try:
-            async with asyncio.timeout(SILENCE_SECONDS):
+            async with asyncio.timeout(min(SILENCE_SECONDS, left)):
                 chunk = await anext(stream, None)
         except TimeoutError:
-            raise Problem("request_timeout", f"Nothing has come for {SILENCE_SECONDS:.0f} seconds.") from None
+            silent = f"Nothing has come for {SILENCE_SECONDS:.0f} seconds."
+            why = silent if left > SILENCE_SECONDS else "This takes too long; send it in pieces (`POST /uploads`)."
+            raise Problem("request_timeout", why) from None
         if chunk is None:
             return
         if chunk:

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import cast
 from uuid import UUID, uuid4
 
 import pytest
@@ -9,16 +10,20 @@ import pytest
 from testbed.stored import ADD_PERSON, added, refs
 from townsquare.images.sniff import Recognised
 from townsquare.kit.database import Database
+from townsquare.kit.identity import Viewer
 from townsquare.kit.ids import new_id
 from townsquare.kit.problems import Problem
+from townsquare.kit.writes import Write
 from townsquare.services.media.file_view import KeptVariant
 from townsquare.services.media.files import FIND_FILE, remove_row
 from townsquare.services.media.objects import announce
+from townsquare.services.media.people import PURGE_PERSON, ensure_owner
 from townsquare.services.media.processing import NOTHING_KNOWN, Made, finish
 from townsquare.services.media.storage import Named
 from townsquare.services.media.upload import NewFile, Prepared, add_row
 from townsquare.settings import Settings
 
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 ORIGINAL = Named("8" * 64, 10)
 OLD = [Named(letter * 64, 1) for letter in "159"]
 NEW = [Named(letter * 64, 1) for letter in "26a"]
@@ -73,6 +78,21 @@ async def test_a_picture_is_made_anew_while_another_of_the_same_bytes_goes(db: D
         )
         await remove(db, one)
     assert set((await refs(db)).values()) == {0}
+
+
+async def test_who_is_leaving_for_good_waits_for_the_upload_that_was_there_first(db: Database, owners: list[UUID]) -> None:
+    async def leave() -> None:
+        async with db.transaction() as connection:
+            await connection.execute(PURGE_PERSON, owners[0], 1)
+
+    async with db.transaction() as connection:
+        await ensure_owner(cast("Write", connection), Viewer(owners[0], "ada", "Ada", None, None, 0))
+        leaving = asyncio.create_task(leave())
+        async with asyncio.timeout(5):
+            while not leaving.done() and not await db.fetchval(WAITING):
+                await asyncio.sleep(0.01)
+        assert not leaving.done(), "its file would come behind the departure, and never be deleted"
+    await leaving
 
 
 async def test_a_file_whose_bytes_were_swept_before_it_was_added_is_to_be_sent_again(

@@ -80,6 +80,9 @@ LIMIT 1
 # By primary key.
 READ_PERSON: Final = "SELECT handle, hidden FROM people WHERE id = $1"
 
+# Who is about to leave waits for what they have begun: what came behind their departure would never be deleted.
+LOCK_PERSON: Final = f"{READ_PERSON} FOR NO KEY UPDATE"
+
 ADD_OWNER: Final = "INSERT INTO people (id, handle) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING"
 
 TELL_PERSON: Final = """
@@ -141,11 +144,11 @@ def handle_tag(user_id: str) -> tuple[str, ...]:
 async def ensure_owner(write: Write, person: Viewer) -> None:
     """Make sure that an owner has a row, from the token when the event has not come yet; refuses the deleted.
 
-    Whatever is kept of a person begins with this: what came behind their departure would never be deleted.
+    Whatever is kept of a person begins with this, and their departure waits for its end.
 
     Raises the problem `forbidden` for somebody whose account is gone and whose token is still running.
     """
-    row = await write.fetchrow(READ_PERSON, person.id)
+    row = await write.fetchrow(LOCK_PERSON, person.id)
     if row is None:
         await write.execute(ADD_OWNER, person.id, person.handle)
     elif row["hidden"]:

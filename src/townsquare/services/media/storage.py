@@ -32,6 +32,7 @@ SLOWEST: Final = 250_000
 CHUNK: Final = 1 << 18
 PART: Final = 8 << 20
 """Larger files go up in parts of this size, four at a time: 32 MB of memory."""
+PUTS_AT_ONCE: Final = 4
 MOST_PARTS: Final = 9_000
 """S3 takes 10,000."""
 
@@ -87,6 +88,8 @@ class Storage:
         self._store = store
         self._uploads = uploads
         self._folder = folder
+        # obstore takes a file below a part's size into memory whole.
+        self._putting = asyncio.Semaphore(PUTS_AT_ONCE)
 
     async def name_of(self, path: Path) -> Named:
         """Return the name that a file's content has here: its BLAKE2b-256, in hexadecimal."""
@@ -99,7 +102,7 @@ class Storage:
         """
         length = (await asyncio.to_thread(path.stat)).st_size
         if await self.size(name) != length:
-            async with _bounded("put", length):
+            async with self._putting, _bounded("put", length):
                 part = max(PART, length // MOST_PARTS)
                 await self._uploads.put_async(
                     _key(name), path, use_multipart=length > part, chunk_size=part, max_concurrency=4

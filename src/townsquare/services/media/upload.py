@@ -132,7 +132,7 @@ class UploadOperation(Operation):
     request_max_body_size=None,
     operation_class=UploadOperation,
 )
-async def upload(request: AnyRequest, context: Ctx, db: Db, write: Transaction, person: SignedIn) -> Response[Any]:
+async def upload(request: AnyRequest, context: Ctx, db: Db, write: Transaction, person: SignedIn) -> Response[File]:
     """Upload a file: the part `file` of a form, with `alt` and `visibility` beside it."""
     context.limits.uploads.require(call_of(request.scope), person.id.int)
     resources = resources_of(context)

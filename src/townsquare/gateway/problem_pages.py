@@ -23,13 +23,13 @@ ADVICE: Final[dict[Code, str]] = {
     "in_flight": "The first request with this `Idempotency-Key` has not ended. Wait for `Retry-After`, then repeat it.",
     "precondition_failed": "It has another `ETag` than your `If-Match`. Read it again and change that.",
     "too_large": (
-        "A JSON body may have a megabyte (the setting `max_body`), a file what `upload_mb` says, and a picture so many pixels "
-        "and frames as `detail` tells. Send less, or a large file in pieces (`/uploads`)."
+        "A JSON body may have a megabyte (the setting `max_body`), a file what `upload_mb` says, and a picture so many "
+        "pixels and frames as `detail` tells. Send less, or a large file in pieces (`/uploads`)."
     ),
-    "quota_exceeded": "Your files take all the room that one person has here. Delete some, or ask whoever runs this platform.",
+    "quota_exceeded": "Your files take all the room that one person has here. Delete some, or ask whoever runs it.",
     "unsupported_media_type": (
-        "Send JSON, and say so: `Content-Type: application/json`. A file goes as a form, and is a picture, film, sound, PDF, "
-        "office document or plain text by what is in it, whatever it is called."
+        "Send JSON, and say so: `Content-Type: application/json`. A file goes as a form, and is a picture, film, sound, "
+        "PDF, office document or plain text by what is in it, whatever it is called."
     ),
     "range_not_satisfiable": "The file is shorter than that. `Content-Range` says how long it is.",
     "invalid": "The request was read and something in it is not allowed; `errors` names each part by its JSON pointer.",

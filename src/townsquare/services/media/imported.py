@@ -22,7 +22,7 @@ from townsquare.kit.problems import Problem
 from townsquare.kit.readers import Reader
 from townsquare.services.media.file_view import Visibility
 from townsquare.services.media.files import remove_row
-from townsquare.services.media.people import ADD_OWNER, READ_PERSON
+from townsquare.services.media.people import ADD_OWNER, LOCK_PERSON
 from townsquare.services.media.processing import LOCK
 from townsquare.services.media.receiving import workplace
 from townsquare.services.media.resources import resources_of
@@ -140,7 +140,7 @@ async def _refuse(context: JobContext, medium: UUID, owner: UUID) -> None:
 
 async def _require_owner(connection: Connection, owner: UUID) -> None:
     """Make sure of the owner's row; users tells how they are called. Raises `forbidden` for somebody who has left."""
-    person = await connection.fetchrow(READ_PERSON, owner)
+    person = await connection.fetchrow(LOCK_PERSON, owner)
     if person is None:
         await connection.execute(ADD_OWNER, owner, "")
     elif person["hidden"]:

@@ -20,7 +20,7 @@ from townsquare.kit.problems import Problem, not_found
 from townsquare.kit.writes import Write
 from townsquare.services.media.drafts import Draft, draft_path, open_draft
 from townsquare.services.media.file_view import Visibility
-from townsquare.services.media.people import READ_PERSON, ensure_owner
+from townsquare.services.media.people import LOCK_PERSON, ensure_owner
 from townsquare.services.media.receiving import chunks, workplace
 from townsquare.services.media.resources import Resources, resources_of
 from townsquare.services.media.upload import NewFile, Prepared, add_file, add_file_in_job, prepare
@@ -206,9 +206,9 @@ async def finish_in_job(context: JobContext, payload: FinishUpload) -> None:
 
 async def _add_in_job(context: JobContext, row: asyncpg.Record, prepared: Prepared) -> None:
     async with context.db.transaction() as connection:
-        owner = await connection.fetchrow(READ_PERSON, row["owner_id"])
         if await connection.fetchrow(LOCK_WHOLE, row["id"]) is None:
             return
+        owner = await connection.fetchrow(LOCK_PERSON, row["owner_id"])
         if owner is None or owner["hidden"]:
             raise Problem("forbidden", "This account has been deleted.")
         file = await add_file_in_job(connection, context.settings, _new_file(row), prepared)

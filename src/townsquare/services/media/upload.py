@@ -48,6 +48,7 @@ from townsquare.services.media.people import ensure_owner
 from townsquare.services.media.processing import (
     PICTURE_COLUMNS,
     PROCESS,
+    Made,
     ProcessFile,
     make,
     recognised_in,
@@ -178,13 +179,13 @@ async def prepare(resources: Resources, db: Database, original: Path, folder: Pa
     found = await recognised_in(original)
     named = await resources.storage.name_of(original)
     same = await db.fetchrow(FIND_SAME, named.name)
+    made = Made({}) if same is not None else await make(resources, original, found, folder)
+    await announce(db, [named])
+    with resources.stages.timed("store"):  # also of what should be there already: if it is, nothing is sent
+        await resources.storage.put(named.name, original)
     if same is not None:
         columns = {name: same[name] for name in PICTURE_COLUMNS} | {"status": "ready"}
         return Prepared(found, named, columns, msgspec.json.decode(same["variants"], type=Variants))
-    made = await make(resources, original, found, folder)
-    await announce(db, [named])
-    with resources.stages.timed("store"):
-        await resources.storage.put(named.name, original)
     stored = await store(resources, db, made.paths)
     return Prepared(found, named, made.columns, variants_from(made, stored), made.later)
 

@@ -98,11 +98,10 @@ def curl_line(document: Json, path: str, method: str, operation: Json) -> str:
     words = ["curl"] if method == "get" else ["curl", "-X", method.upper()]
     if _needs_token(operation):
         words += ["-H", '"Authorization: Bearer $TOKEN"']
-    body = _body_schema(operation)
-    if body is not None:
-        sample = msgspec.json.encode(sample_of(document, body)).decode()
-        words += ["-H", "'Content-Type: application/json'", "-d", shlex.quote(sample)]
     needed = [p for p in operation.get("parameters", ()) if p.get("required")]
+    for header in (p for p in needed if p["in"] == "header"):
+        words += ["-H", shlex.quote(f"{header['name']}: {sample_of(document, header.get('schema', {}))}")]
+    words += _body_words(document, operation)
     query = "&".join(f"{p['name']}={p['name'].upper()}" for p in needed if p["in"] == "query")
     return " ".join([*words, f'"$TOWNSQUARE{path}{"?" + query if query else ""}"'])
 
@@ -148,6 +147,20 @@ def _needs_token(operation: Json) -> bool:
 def _body_schema(operation: Json) -> Json | None:
     content: Json = operation.get("requestBody", {}).get("content", {})
     return next((of.get("schema", {}) for of in content.values()), None)
+
+
+def _body_words(document: Json, operation: Json) -> list[str]:
+    """Say how curl sends the body: a form's files and a file's bytes come from files, anything else is JSON."""
+    content: Json = operation.get("requestBody", {}).get("content", {})
+    for kind, of in content.items():
+        schema: Json = of.get("schema", {})
+        if kind == "multipart/form-data":
+            return [word for name in schema.get("required", ()) for word in ("-F", f"{name}=@{name}")]
+        if schema.get("format") == "binary":
+            return ["-H", shlex.quote(f"Content-Type: {kind}"), "--data-binary", "@file"]
+        sample = msgspec.json.encode(sample_of(document, schema)).decode()
+        return ["-H", "'Content-Type: application/json'", "-d", shlex.quote(sample)]
+    return []
 
 
 def _schema(name: str, schema: Json) -> str:

@@ -110,6 +110,7 @@ class UploadOperation(Operation):
         """Add the body."""
         form = Schema(
             type=OpenAPIType.OBJECT,
+            additional_properties=False,
             required=["file"],
             properties={
                 "file": Schema(

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -13,8 +12,12 @@ from testbed.uploads import bytes_at, form, photo, send_file, uploaded
 from townsquare.images.model import FORMATS, MEDIA_TYPES, SIZES
 
 
-def drafts_of(town: Town) -> list[Path]:
-    return list((town.settings.data / "media-drafts").iterdir())
+async def nothing_is_left(town: Town) -> None:
+    """Wait until nobody works on anything: what is received and made has a folder, uploads in pieces have files beside."""
+    drafts = town.settings.data / "media-drafts"
+    async with asyncio.timeout(20):
+        while any(path.is_dir() for path in drafts.iterdir()):
+            await asyncio.sleep(0.02)
 
 
 async def test_an_upload_is_answered_as_the_contract_says(town: Town) -> None:
@@ -116,7 +119,7 @@ async def test_what_is_refused_says_why_and_leaves_nothing(town: Town, data: byt
     assert (answer.status, answer.code) == (status, code), answer.body
     assert answer.json["errors"][0]["pointer"] == "/file"
     assert (await town.media.get(f"/users/{ada.id}/files", as_=ada)).items == []
-    assert drafts_of(town) == []
+    await nothing_is_left(town)
 
 
 async def test_a_form_that_is_none_is_refused(town: Town) -> None:
@@ -132,7 +135,7 @@ async def test_a_form_that_is_none_is_refused(town: Town) -> None:
     assert (wrong.status, wrong.json["errors"][0]["pointer"]) == (422, "/visibility")
     cut, _ = form(photo())
     assert (await town.media.post("/upload", as_=ada, data=cut[:-40], headers=sent)).code == "malformed_request"
-    assert drafts_of(town) == []
+    await nothing_is_left(town)
 
 
 async def test_nobody_uploads_without_signing_in(town: Town) -> None:

@@ -12,11 +12,10 @@ import msgspec
 from townsquare.images.model import Format, Rejected, SizeName, Unavailable
 from townsquare.images.pool import TooBusy
 from townsquare.kit.context import Context
-from townsquare.kit.outbox import NewEvent, insert_events
 from townsquare.kit.problems import not_found, unavailable
-from townsquare.services.media.file_view import FILE_COLUMNS, KeptVariant, file_tags, objects_of, told, variants_of
+from townsquare.services.media.file_view import FILE_COLUMNS, KeptVariant, objects_of, variants_of
 from townsquare.services.media.objects import exchange
-from townsquare.services.media.processing import FIND, LOCK, TURN_SECONDS, make_pictures, store, variants_from
+from townsquare.services.media.processing import FIND, LOCK, TURN_SECONDS, make_pictures, store, tell_file, variants_from
 from townsquare.services.media.receiving import workplace
 from townsquare.services.media.resources import resources_of
 
@@ -68,5 +67,5 @@ async def _keep(context: Context, file_id: UUID, size: SizeName, name: Format, v
         after = await connection.fetchrow(SET_VARIANTS, file_id, msgspec.json.encode(variants).decode())
         assert after is not None  # noqa: S101  (its row is locked)
         await exchange(connection, objects_of(before), objects_of(after))
-        await insert_events(connection, [NewEvent("file", str(file_id), tuple(file_tags(after)), told(after))])
+        await tell_file(connection, after)
     context.outbox.committed()

@@ -230,17 +230,18 @@ async def finish(db: Database, file_id: UUID, made: Made, variants: Variants) ->
         after = await connection.fetchrow(FINISH, file_id, *columns, msgspec.json.encode(variants).decode())
         assert after is not None  # noqa: S101  (its row is locked)
         await exchange(connection, objects_of(before), objects_of(after))
-        await _tell(connection, after)
+        await tell_file(connection, after)
 
 
 async def _give_up(db: Database, file_id: UUID, why: str) -> None:
     async with db.transaction() as connection:
         row = await connection.fetchrow(GIVE_UP, file_id, why)
         if row is not None:
-            await _tell(connection, row)
+            await tell_file(connection, row)
 
 
-async def _tell(connection: Connection, row: asyncpg.Record) -> None:
+async def tell_file(connection: Connection, row: asyncpg.Record) -> None:
+    """Tell what a file is now, outside a request."""
     await insert_events(connection, [NewEvent("file", str(row["id"]), tuple(file_tags(row)), told(row))])
 
 

@@ -28,7 +28,6 @@ from townsquare.kit.idempotency import Answer, IdempotentCall
 from townsquare.kit.identity import Viewer
 from townsquare.kit.ids import new_id
 from townsquare.kit.jobs import enqueue
-from townsquare.kit.outbox import NewEvent, insert_events
 from townsquare.kit.streamed_routes import streamed
 from townsquare.kit.writes import Write
 from townsquare.services.media.addresses import signed_addresses
@@ -53,6 +52,7 @@ from townsquare.services.media.processing import (
     make,
     recognised_in,
     store,
+    tell_file,
     variants_from,
 )
 from townsquare.services.media.quota import require_room, use_room
@@ -207,7 +207,7 @@ async def add_file_in_job(
     row = await add_row(connection, settings, new, prepared, limited=limited)
     if prepared.later:
         await enqueue(connection, PROCESS, ProcessFile(new.id))
-    await insert_events(connection, [NewEvent("file", str(new.id), tuple(file_tags(row)), told(row))])
+    await tell_file(connection, row)
     return row
 
 
